@@ -1,0 +1,129 @@
+"""Everything that the pages read through the cache, and how it is kept in step with the database.
+
+A reader fills a key with `add` (`get_or_set` does the same), a writer replaces it with `set`: a
+reader that was slower than a writer can never put the older value back.
+"""
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import TypedDict
+
+from django.core.cache import cache
+
+from .models import Integration, Organisation, UserSettings
+
+STATUS_TTL = 300  # seconds
+SETTINGS_TTL = 1800
+
+ORGANISATIONS_KEY = "organisations"
+
+
+class Status(TypedDict):
+    """One integration as the pages and the API show it."""
+
+    id: int
+    provider: str
+    name: str
+    state: str
+    state_name: str
+    last_sync: datetime | None
+    error: str
+
+
+class Settings(TypedDict):
+    """One user's settings."""
+
+    theme: str
+    timezone: str
+    failing_first: bool
+
+
+def status_key(organisation: int) -> str:
+    """Return the key of an organisation's integrations."""
+    return f"integrations:{organisation}"
+
+
+def settings_key(user: int) -> str:
+    """Return the key of a user's settings."""
+    return f"user-settings:{user}"
+
+
+def organisations() -> dict[int, str]:
+    """Return the name of every organisation by its id, in the order of the names."""
+    found: dict[int, str] = cache.get_or_set(ORGANISATIONS_KEY, load_organisations, STATUS_TTL)
+    return found
+
+
+def statuses(organisation: int) -> list[Status]:
+    """Return the integrations of one organisation."""
+    found: list[Status] = cache.get_or_set(
+        status_key(organisation), lambda: load_statuses([organisation])[organisation], STATUS_TTL
+    )
+    return found
+
+
+def all_statuses(organisations: Iterable[int]) -> dict[int, list[Status]]:
+    """Return the integrations of several organisations: one round trip, one query for the rest."""
+    keys = {pk: status_key(pk) for pk in organisations}
+    cached = cache.get_many(keys.values())
+    missing = [pk for pk, key in keys.items() if key not in cached]
+    loaded = load_statuses(missing) if missing else {}
+    for pk, value in loaded.items():
+        cache.add(keys[pk], value, STATUS_TTL)
+    return {pk: loaded[pk] if pk in loaded else cached[key] for pk, key in keys.items()}
+
+
+def user_settings(user: int) -> Settings:
+    """Return the settings of one user."""
+    found: Settings = cache.get_or_set(
+        settings_key(user), lambda: load_user_settings(user), SETTINGS_TTL
+    )
+    return found
+
+
+def replace_organisations() -> None:
+    """Put the list of organisations as it is now in the cache."""
+    cache.set(ORGANISATIONS_KEY, load_organisations(), STATUS_TTL)
+
+
+def replace_statuses(organisation: int) -> None:
+    """Put the integrations of an organisation as they are now in the cache."""
+    cache.set(status_key(organisation), load_statuses([organisation])[organisation], STATUS_TTL)
+
+
+def replace_user_settings(user: int) -> None:
+    """Put the settings of a user as they are now in the cache."""
+    cache.set(settings_key(user), load_user_settings(user), SETTINGS_TTL)
+
+
+def load_organisations() -> dict[int, str]:
+    """Read the organisations from the database."""
+    return dict(Organisation.objects.values_list("pk", "name"))
+
+
+def load_statuses(organisations: list[int]) -> dict[int, list[Status]]:
+    """Read the integrations of the organisations from the database in one query."""
+    found: dict[int, list[Status]] = {pk: [] for pk in organisations}
+    for row in Integration.objects.filter(organisation__in=organisations):
+        found[row.organisation_id].append(
+            Status(
+                id=row.pk,
+                provider=row.provider,
+                name=row.get_provider_display(),
+                state=row.state,
+                state_name=row.get_state_display(),
+                last_sync=row.last_sync,
+                error=row.error,
+            )
+        )
+    return found
+
+
+def load_user_settings(user: int) -> Settings:
+    """Read a user's settings from the database; without a row they are the defaults."""
+    return as_settings(UserSettings.objects.filter(user=user).first() or UserSettings())
+
+
+def as_settings(row: UserSettings) -> Settings:
+    """Return a row as the plain values that are cached."""
+    return Settings(theme=row.theme, timezone=row.timezone, failing_first=row.failing_first)

@@ -1,0 +1,90 @@
+"""Make django-redis's writers let go of what they wrote: after the reply, whatever that was."""
+
+import functools
+import inspect
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+from asgiref.sync import sync_to_async
+from django_redis.cache import RedisCache
+from django_redis.client.default import DefaultClient
+
+from redis_optimizer.cache import methods
+
+__all__ = ["coherent"]
+
+Backend = TypeVar("Backend", bound=type[RedisCache[Any]])
+
+
+def coherent(backend: Backend) -> Backend:
+    """Give a backend class the writers and coroutines that :mod:`.methods` lists.
+
+    Args:
+        backend: A subclass of RedisCache; its objects keep their LocalStore in ``_store``.
+
+    Returns:
+        The same class.
+    """
+    for name, written in methods.WRITES.items():
+        setattr(backend, name, _writer(name, written))
+    for name in methods.ENDS_ALL:
+        setattr(backend, name, _ender(name))
+    for name in methods.ASYNC:
+        setattr(backend, f"a{name}", _coroutine(name))
+    return backend
+
+
+def _writer(name: str, written: tuple[methods.Written, ...]) -> Callable[..., Any]:
+    """Make a writer that lets go of what it wrote: after the reply, whatever that was."""
+    remote = getattr(RedisCache, name)
+    names = _positional(getattr(DefaultClient, name))
+
+    @functools.wraps(remote)
+    def write(self: Any, *args: Any, **kwargs: Any) -> Any:
+        given = dict(zip(names, args, strict=False)) | kwargs
+        prefix = {"prefix": given["prefix"]} if given.get("prefix") is not None else {}
+        finals = []
+        for key, version in written:
+            if key in given:
+                value = given.get(version) if version else None
+                final = self.client.make_key(given[key], version=value, **prefix)
+                self.validate_key(final)
+                finals.append(final)
+        try:
+            return remote(self, *args, **kwargs)
+        finally:
+            self._store.drop(finals)
+
+    return write
+
+
+def _positional(method: Callable[..., Any]) -> list[str]:
+    names = []
+    for parameter in list(inspect.signature(method).parameters.values())[1:]:
+        if parameter.kind is not parameter.POSITIONAL_OR_KEYWORD:
+            break
+        names.append(parameter.name)
+    return names
+
+
+def _ender(name: str) -> Callable[..., Any]:
+    remote = getattr(RedisCache, name)
+
+    @functools.wraps(remote)
+    def write(self: Any, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return remote(self, *args, **kwargs)
+        finally:
+            self._store.clear()
+
+    return write
+
+
+def _coroutine(name: str) -> Callable[..., Awaitable[Any]]:
+    async def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return await sync_to_async(getattr(self, name), thread_sensitive=False)(*args, **kwargs)
+
+    call.__name__ = f"a{name}"
+    call.__qualname__ = f"TieredCache.a{name}"
+    call.__doc__ = f"See :meth:`{name}`."
+    return call

@@ -1,0 +1,70 @@
+"""One loader for the whole fleet: a lock in Redis with a token and a lifetime."""
+
+import uuid
+from typing import Any, Final
+
+__all__ = ["FleetLock"]
+
+_ACQUIRE: Final = """
+if redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) then return 0 end
+return math.max(redis.call('PTTL', KEYS[1]), 1)
+"""
+
+# The value is stored by the holder alone: one that was too slow must not overwrite a newer one.
+_PUBLISH: Final = """
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+redis.call('DEL', KEYS[1])
+if ARGV[3] == '' then redis.call('SET', KEYS[2], ARGV[2])
+elseif tonumber(ARGV[3]) > 0 then redis.call('SET', KEYS[2], ARGV[2], 'PX', ARGV[3]) end
+return 1
+"""
+
+_RELEASE: Final = """
+if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end
+return 0
+"""
+
+
+class FleetLock:
+    """The right to load one key.
+
+    Args:
+        redis: A client of the primary.
+        key: The final key that is loaded.
+        lifetime: Seconds after which another may take over.
+    """
+
+    def __init__(self, redis: Any, key: str, lifetime: float) -> None:
+        self._redis = redis
+        self._key = key
+        self.name = f"{key}:redis_optimizer.lock"
+        """Begins as the key does, so that whoever is told of the one is told of the other."""
+        self._lifetime = int(lifetime * 1000)
+        self._token = uuid.uuid4().hex
+
+    def acquire(self) -> float:
+        """Try to take the lock.
+
+        Returns:
+            0 when it was taken, or the seconds until the holder's time is up.
+        """
+        left = self._redis.register_script(_ACQUIRE)([self.name], [self._token, self._lifetime])
+        return int(left) / 1000
+
+    def publish(self, value: bytes | int, timeout: float | None) -> bool:
+        """Store what was loaded and give the lock back, in one step.
+
+        Args:
+            value: The encoded value.
+            timeout: Seconds to keep it; None is for ever.
+
+        Returns:
+            False when the lock had passed to somebody else: nothing was stored.
+        """
+        lifetime = "" if timeout is None else int(timeout * 1000)
+        script = self._redis.register_script(_PUBLISH)
+        return bool(script([self.name, self._key], [self._token, value, lifetime]))
+
+    def release(self) -> None:
+        """Give the lock back without a value."""
+        self._redis.register_script(_RELEASE)([self.name], [self._token])

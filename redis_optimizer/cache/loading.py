@@ -1,0 +1,194 @@
+"""``get_or_set``: callers that miss one key share one run of the loader."""
+
+import asyncio
+import contextlib
+import functools
+import inspect
+import threading
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, Final
+
+from asgiref.sync import sync_to_async
+from django.core.cache.backends.base import DEFAULT_TIMEOUT
+
+from redis_optimizer.cache.fleet import FleetLock
+from redis_optimizer.core.store import MISSING
+from redis_optimizer.core.values import Load, freeze, thaw
+
+if TYPE_CHECKING:
+    from redis_optimizer.cache.tier import Tier
+    from redis_optimizer.cache.tiered import TieredCache
+
+__all__ = ["Loading"]
+
+Shared = tuple[Any, Load]
+"""A value as :func:`redis_optimizer.core.values.freeze` keeps it: each caller thaws its own."""
+
+POLL_FIRST: Final = 0.05
+POLL_LONGEST: Final = 1.0
+
+
+class Loading:
+    """One call of ``get_or_set`` that found nothing in the process.
+
+    Args:
+        cache: The backend.
+        tier: Its tier.
+        final: The final key.
+        key: The key as the site names it.
+        default: The value, or a callable that makes it.
+        timeout: Seconds to keep it in Redis, as Django's ``timeout``.
+        version: The key's version, as Django's ``version``.
+    """
+
+    def __init__(
+        self,
+        cache: "TieredCache",
+        tier: "Tier",
+        final: str,
+        key: Any,
+        default: Any,
+        timeout: float | None,
+        version: int | None,
+    ) -> None:
+        self._cache = cache
+        self._tier = tier
+        self.final = final
+        self._key = key
+        self._default = default
+        self._timeout = timeout
+        self._version = version
+        self._fleet = tier.options.SINGLE_FLIGHT == "fleet"
+
+    def run(self) -> Any:
+        """Return the value, found in Redis or made."""
+        step = self._load_in_fleet if self._fleet else self._load
+        return thaw(*self._tier.flights.run(self.final, step))
+
+    async def arun(self) -> Any:
+        """Return the value, found in Redis or made, without blocking the event loop."""
+        step = self._aload_in_fleet if self._fleet else self._aload
+        return thaw(*await self._tier.flights.arun(self.final, step))
+
+    # Within the process
+
+    def _load(self) -> Shared:
+        found = self._cache.get(self._key, MISSING, self._version)
+        if found is not MISSING:
+            return self._share(found)
+        made = self._default() if callable(self._default) else self._default
+        if self._cache.add(self._key, made, self._timeout, self._version) is False:
+            # Somebody was faster; theirs is the one that Redis holds.
+            return self._share(self._cache.get(self._key, made, self._version))
+        return self._as_stored(made)
+
+    async def _aload(self) -> Shared:
+        found = await self._cache.aget(self._key, MISSING, self._version)
+        if found is not MISSING:
+            return self._share(found)
+        made = await self._make()
+        if await self._cache.aadd(self._key, made, self._timeout, self._version) is False:
+            return self._share(await self._cache.aget(self._key, made, self._version))
+        return self._as_stored(made)
+
+    async def _make(self) -> Any:
+        made = self._default() if callable(self._default) else self._default
+        return await made if inspect.isawaitable(made) else made
+
+    # Across processes
+
+    def _load_in_fleet(self) -> Shared:
+        poll = POLL_FIRST
+        while True:
+            woken = threading.Event()
+            lock = self._lock()
+            with self._watching(lock, woken.set):
+                found = self._cache.get(self._key, MISSING, self._version)
+                if found is not MISSING:
+                    return self._share(found)
+                left = self._cache.guarded(lock.acquire, 0.0)
+                if not left:
+                    break
+                poll = self._pause(poll)
+                woken.wait(min(left, poll))
+        try:
+            made = self._default() if callable(self._default) else self._default
+            return self._publish(lock, made)
+        except BaseException:
+            self._give_back(lock)
+            raise
+
+    async def _aload_in_fleet(self) -> Shared:
+        loop = asyncio.get_running_loop()
+        poll = POLL_FIRST
+        while True:
+            woken = asyncio.Event()
+            lock = self._lock()
+            with self._watching(lock, functools.partial(loop.call_soon_threadsafe, woken.set)):
+                found = await self._cache.aget(self._key, MISSING, self._version)
+                if found is not MISSING:
+                    return self._share(found)
+                left = await _in_thread(self._cache.guarded)(lock.acquire, 0.0)
+                if not left:
+                    break
+                poll = self._pause(poll)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(woken.wait(), min(left, poll))
+        try:
+            made = await self._make()
+            return await _in_thread(self._publish)(lock, made)
+        except BaseException:
+            await asyncio.shield(_in_thread(self._give_back)(lock))
+            raise
+
+    def _lock(self) -> FleetLock:
+        redis = self._cache.client.get_client(write=True)
+        return FleetLock(redis, self.final, self._tier.options.SINGLE_FLIGHT_TIMEOUT)
+
+    @contextlib.contextmanager
+    def _watching(self, lock: FleetLock, wake: Callable[[], object]) -> Iterator[None]:
+        # Before the look into Redis: what happens after it must wake us.
+        ends = [self._tier.store.watch(key, wake) for key in (self.final, lock.name)]
+        try:
+            yield
+        finally:
+            for end in ends:
+                end()
+
+    def _pause(self, poll: float) -> float:
+        """Return how long to wait for news before looking again."""
+        if self._tier.hears_of(self.final):
+            return self._tier.options.SINGLE_FLIGHT_TIMEOUT
+        return min(2 * poll, POLL_LONGEST)
+
+    def _publish(self, lock: FleetLock, made: Any) -> Shared:
+        client = self._cache.client
+        timeout = self._timeout
+        if timeout is DEFAULT_TIMEOUT:
+            timeout = self._cache.default_timeout
+        raw = client.encode(made)
+        try:
+            self._cache.guarded(lambda: lock.publish(raw, timeout), False)
+        finally:
+            self._tier.store.drop((self.final, lock.name))
+        return raw, client.decode
+
+    def _give_back(self, lock: FleetLock) -> None:
+        try:
+            self._cache.guarded(lock.release, None)
+        finally:
+            self._tier.store.drop((lock.name,))
+
+    # Sharing
+
+    def _share(self, value: Any) -> Shared:
+        kept, load, _ = freeze(value)
+        return kept, load
+
+    def _as_stored(self, made: Any) -> Shared:
+        """Give everybody what a later reader gets: a serializer may turn a tuple into a list."""
+        client = self._cache.client
+        return client.encode(made), client.decode
+
+
+_in_thread = sync_to_async(thread_sensitive=False)

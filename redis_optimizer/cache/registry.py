@@ -1,0 +1,128 @@
+"""The tiers and channels of this process: made at first use, shared by all backend objects.
+
+Django makes a backend object for each thread (each request under ASGI); what they keep must be one.
+"""
+
+import atexit
+import os
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+from django.core.signals import setting_changed
+from django_redis.cache import RedisCache
+from redis.connection import ConnectionPool
+
+from redis_optimizer.cache.options import Options
+from redis_optimizer.cache.tier import Tier
+from redis_optimizer.channel import Channel
+from redis_optimizer.conf import get_settings
+from redis_optimizer.connections import server_of
+
+__all__ = ["get_tier", "shutdown", "tiers"]
+
+_lock = threading.RLock()
+_tiers: dict[str, Tier] = {}
+_channels: dict[tuple[object, ...], Channel] = {}
+_stopped: list[Channel] = []  # while a fork is under way
+
+
+def get_tier(server: Any, params: dict[str, Any]) -> Tier | None:
+    """Return the tier of the alias that has these settings, made now if need be.
+
+    Args:
+        server: The alias's LOCATION: a URL, or a list of them.
+        params: The rest of its settings, as Django hands them to a backend.
+
+    Returns:
+        The tier, or None when it is switched off or the client class cannot have one.
+
+    Raises:
+        ImproperlyConfigured: for a wrong option.
+    """
+    identity = _identity(server, params)
+    with _lock:
+        tier = _tiers.get(identity)
+        if tier is None:
+            options = Options.from_params(params)
+            if not options.is_on or not get_settings().ENABLED:
+                return None
+            tier = _tiers[identity] = Tier(options, RedisCache(server, params), _channel_to)
+        return tier
+
+
+def tiers() -> list[Tier]:
+    """Return the tiers that this process has made."""
+    with _lock:
+        return list(_tiers.values())
+
+
+def shutdown() -> None:
+    """Close every channel and keep nothing. Backends in use start anew at their next reads."""
+    with _lock:
+        for channel in _channels.values():
+            channel.stop()
+        _channels.clear()
+        for tier in _tiers.values():
+            tier.stop()
+
+
+def _channel_to(pool: ConnectionPool) -> Channel:
+    identity = server_of(pool)
+    with _lock:
+        channel = _channels.get(identity)
+        if channel is None:
+            channel = _channels[identity] = Channel(pool, get_settings().NAMESPACE)
+        return channel
+
+
+def _identity(server: object, params: Mapping[str, Any]) -> str:
+    # What decides which values a key can have. TIMEOUT and VERSION do not: the version is part of
+    # the final key.
+    parts = {key: params.get(key) for key in ("KEY_PREFIX", "KEY_FUNCTION", "OPTIONS")}
+    return repr((server, parts))
+
+
+# Fork: neither thread, socket nor held lock may reach the child.
+
+
+def _before_fork() -> None:
+    _lock.acquire()
+    _stopped.extend(_channels.values())
+    shutdown()
+    for tier in _tiers.values():
+        tier.before_fork()
+
+
+def _after_fork_in_parent() -> None:
+    for tier in _tiers.values():
+        tier.after_fork()
+    _stopped.clear()
+    _lock.release()
+
+
+def _after_fork_in_child() -> None:
+    for channel in _stopped:  # one that did not end in time, because the server hangs
+        channel.abandon()
+    for tier in _tiers.values():
+        tier.flights.reset()
+    _after_fork_in_parent()
+    for tier in _tiers.values():
+        tier.stop()
+
+
+def _forget(*, setting: str, **kwargs: object) -> None:
+    if setting in ("CACHES", "REDIS_OPTIMIZER"):
+        shutdown()
+        with _lock:
+            _tiers.clear()
+
+
+setting_changed.connect(_forget, dispatch_uid="redis_optimizer.cache")
+atexit.register(shutdown)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_before_fork,
+        after_in_parent=_after_fork_in_parent,
+        after_in_child=_after_fork_in_child,
+    )

@@ -1,0 +1,294 @@
+"""The in-process tier of one cache alias: its store, and what keeps it coherent."""
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+from django.utils.safestring import SafeString
+from django_redis.cache import RedisCache
+
+from redis_optimizer.cache.fill import Fetch, lifetime
+from redis_optimizer.cache.options import Options
+from redis_optimizer.channel import Channel
+from redis_optimizer.core.flight import Flights
+from redis_optimizer.core.store import MISSING, Lease, LocalStore
+from redis_optimizer.core.values import ATOMS, freeze
+
+__all__ = ["Tier"]
+
+logger = logging.getLogger("redis_optimizer.cache")
+
+ATOMS.add(SafeString)
+
+PICKLE: Final = "django_redis.serializers.pickle.PickleSerializer"
+IDENTITY: Final = "django_redis.compressors.identity.IdentityCompressor"
+PROBE_LIFETIME: Final = 1000
+
+
+class Tier:
+    """Keep what one alias reads, for as long as it is known to be what Redis holds.
+
+    Args:
+        options: Of the alias.
+        remote: A plain django-redis backend with the alias's settings.
+        channel_to: Finds this process's channel to the server behind a connection pool.
+        now: Clock in seconds; must be monotonic.
+    """
+
+    def __init__(
+        self,
+        options: Options,
+        remote: RedisCache,
+        channel_to: Callable[[Any], Channel],
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.options = options
+        self.remote = remote
+        self.now = now
+        self.store = LocalStore(options.MAX_ENTRIES, options.MAX_BYTES, now)
+        self.flights = Flights()
+        self.channel: Channel | None = None
+        self.refused = ""
+        """Why the server does not tell of writes; empty when it does, or was not asked."""
+        self.extra_hits = 0
+        """Hits that saved no command of their own: the others of one get_many."""
+        self.unkept = 0
+        self._channel_to = channel_to
+        self._lock = threading.Lock()
+        self._ready = threading.Event()
+        self._pid = os.getpid()
+        self._started = False
+        self._reads_before = 0
+        serializer = remote.client._options.get("SERIALIZER", PICKLE)
+        compressor = remote.client._options.get("COMPRESSOR", IDENTITY)
+        self._raw_is_pickle = serializer == PICKLE and compressor == IDENTITY
+
+    # What the channel asks and tells
+
+    @property
+    def heartbeat(self) -> float:
+        return self.options.HEARTBEAT
+
+    @property
+    def max_staleness(self) -> float:
+        return self.options.MAX_STALENESS
+
+    @property
+    def prefixes(self) -> tuple[str, ...]:
+        return self.options.PREFIXES
+
+    def reads(self) -> int:
+        return self.store.hits + self.store.misses
+
+    def prove(self, key: str) -> None:
+        self.remote.client.get_client(write=True).set(key, b"", px=PROBE_LIFETIME)
+
+    def on_up(self, valid_until: float) -> None:
+        self.refused = ""
+        self.store.open(valid_until)
+        self._ready.set()
+
+    def on_alive(self, valid_until: float) -> None:
+        self.store.extend(valid_until)
+
+    def on_invalidated(self, keys: Iterable[str] | None) -> None:
+        if keys is None:
+            self.store.clear()
+        else:
+            self.store.invalidations += self.store.drop(keys)
+
+    def on_down(self) -> None:
+        self._ready.clear()
+        self.store.close()
+
+    def on_refused(self, reason: str) -> None:
+        self.refused = reason
+        self.store.open()
+        self._ready.set()
+
+    # What the backend asks
+
+    @property
+    def ready(self) -> bool:
+        """True while values are kept and served."""
+        return self._ready.is_set()
+
+    @property
+    def staleness_bound(self) -> float:
+        """The longest, in seconds, that a value changed elsewhere can be served."""
+        if self.options.COHERENCE == "ttl":
+            return self.options.MAX_AGE
+        return self.options.MAX_STALENESS
+
+    def start(self) -> None:
+        """Begin to keep values, without waiting for the channel."""
+        with self._lock:
+            if self._started:
+                return
+            self._started = True
+        if self.options.COHERENCE == "ttl":
+            self.store.open()
+            self._ready.set()
+            return
+        pool = self.remote.client.get_client(write=True).connection_pool
+        subscribed = False
+        while not subscribed:  # a channel that was stopped meanwhile takes nobody
+            self.channel = self._channel_to(pool)
+            subscribed = self.channel.subscribe(self)
+
+    def wait_ready(self, timeout: float) -> bool:
+        """Start, and wait until values are kept.
+
+        Args:
+            timeout: Seconds.
+
+        Returns:
+            False when the time was up first.
+        """
+        self.start()
+        return self._ready.wait(timeout)
+
+    def stop(self) -> None:
+        """Keep nothing, as before the first read. The next reads start it again."""
+        self.on_down()
+        with self._lock:
+            self.channel = None
+            self._started = False
+            self._reads_before = 0
+            self._pid = os.getpid()
+
+    def begin(self, final: str, key: object) -> Lease | None:
+        """Take note of a read that goes to Redis.
+
+        Args:
+            final: The final key.
+            key: The key as the site names it.
+
+        Returns:
+            The right to keep what it brings, or None.
+        """
+        self.store.misses += 1
+        if not self._started:
+            self._reads_before += 1
+            if self._reads_before > self.options.START_AFTER:
+                self.start()
+        elif self._pid != os.getpid():  # forked without Python's knowledge, as uWSGI does
+            self.stop()
+        elif self.channel is not None and self.now() >= self.store.valid_until:
+            self.channel.ping()
+        return self.store.lease(final) if self._may_keep(final, key) else None
+
+    def fetch(self, redis: Any, lease: Lease) -> Fetch:
+        """Make the read that ``lease`` is for."""
+        exact = self.options.EXACT_TTL
+        if self.options.COHERENCE == "ttl":
+            wanted = exact is not False
+        elif exact == "auto":  # while refused, no value outlives MAX_STALENESS anyway
+            wanted = lease.known and not self.refused
+        else:
+            wanted = exact
+        return Fetch(redis, exact=wanted)
+
+    def keep(
+        self,
+        final: str,
+        lease: Lease | None,
+        value: Any,
+        raw: bytes | None,
+        ttl: int | None,
+        sent: float,
+    ) -> None:
+        """Keep what was read, if ``lease`` still holds.
+
+        Args:
+            final: The final key.
+            lease: What :meth:`begin` returned.
+            value: The decoded value; any, when ``raw`` is None.
+            raw: What Redis holds, or None when it holds nothing.
+            ttl: As PTTL says, in milliseconds; None when not known.
+            sent: When the read was sent, on the tier's clock.
+        """
+        if raw is None:
+            age = 0 if self.refused else self.options.NEGATIVE_AGE
+            if age:
+                self.store.fill(
+                    final, lease, None, MISSING, 0, sent + min(age, self.options.MAX_AGE)
+                )
+            else:
+                self.store.release(final, lease)
+            return
+        try:
+            frozen = freeze(value, raw if self._raw_is_pickle else None)
+        except Exception as error:
+            # A serializer of the site's own may make what pickle cannot take.
+            self.unkept += 1
+            self.store.release(final, lease)
+            logger.debug("%r is not kept in process: %s", final, error)
+            return
+        self.store.fill(final, lease, *frozen, expires_at=sent + self._lifetime(ttl))
+
+    def count_many(self, hits: int, *, sent: bool) -> None:
+        """Take note of one call for many keys, which is one command at most."""
+        self.extra_hits += hits - (hits > 0 and not sent)
+
+    def hears_of(self, final: str) -> bool:
+        """Say whether every write of ``final`` will be told of."""
+        heard = self.ready and self.channel is not None and not self.refused
+        return heard and final.startswith(self.options.PREFIXES)
+
+    def stats(self) -> dict[str, Any]:
+        """Return what this process counted, see :meth:`TieredCache.stats`."""
+        store = self.store
+        total, valid = len(store), store.count_valid()
+        reads = store.hits + store.misses
+        return {
+            "total_entries": total,
+            "valid_entries": valid,
+            "expired_entries": max(total - valid, 0),
+            "bytes": store.bytes,
+            "max_entries": store.max_entries,
+            "max_bytes": store.max_bytes,
+            "hits": store.hits,
+            "misses": store.misses,
+            "hit_ratio": store.hits / reads if reads else 0.0,
+            "fills": store.fills,
+            "fills_voided": store.voided,
+            "fills_refused": store.refused + self.unkept,
+            "evictions": store.evictions,
+            "invalidations": store.invalidations,
+            "flushes": store.flushes,
+            "loads_shared": self.flights.joined,
+            "commands_avoided": store.hits - self.extra_hits,
+            "coherence": self.coherence,
+            "staleness_bound": self.staleness_bound,
+        }
+
+    @property
+    def coherence(self) -> str:
+        """How values are kept coherent now: "tracking", "ttl", "refused" or "off"."""
+        if not self.ready:
+            return "off"
+        return "refused" if self.refused else self.options.COHERENCE
+
+    def before_fork(self) -> None:
+        """Hold the lock, so that the child does not get it while another thread holds it."""
+        self._lock.acquire()
+
+    def after_fork(self) -> None:
+        """Let the lock go, in parent and child."""
+        self._lock.release()
+
+    def _lifetime(self, ttl: int | None) -> float:
+        options = self.options
+        unknown = options.MAX_AGE if options.COHERENCE == "ttl" else options.MAX_STALENESS
+        max_age = min(options.MAX_AGE, options.MAX_STALENESS) if self.refused else options.MAX_AGE
+        return lifetime(ttl, max_age=max_age, unknown=unknown)
+
+    def _may_keep(self, final: str, key: object) -> bool:
+        if not final.startswith(self.options.PREFIXES):
+            return False
+        exclude = self.options.exclude
+        return exclude is None or exclude.match(str(key)) is None

@@ -1,0 +1,356 @@
+"""TieredCache: django-redis's backend, with what it reads kept in the process."""
+
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from time import monotonic
+from typing import Any, Final
+
+from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache, default_key_func
+from django_redis.cache import CONNECTION_INTERRUPTED, RedisCache, omit_exception
+from django_redis.client.default import DefaultClient
+from django_redis.exceptions import ConnectionInterrupted
+from redis.exceptions import RedisError
+
+from redis_optimizer.cache.coherent import coherent
+from redis_optimizer.cache.coroutines import Coroutines
+from redis_optimizer.cache.fill import Fetch
+from redis_optimizer.cache.loading import Loading
+from redis_optimizer.cache.registry import get_tier
+from redis_optimizer.cache.tier import Tier
+from redis_optimizer.core.s3fifo import HOTTEST
+from redis_optimizer.core.store import MISSING, Lease, LocalStore
+from redis_optimizer.core.values import thaw
+
+__all__ = ["LONG", "MEDIUM", "SHORT", "TieredCache", "can_have_tier"]
+
+SHORT: Final = 60
+MEDIUM: Final = 300
+LONG: Final = 1800
+
+# The store of a cache without a tier: never opened, so always empty.
+_CLOSED: Final = LocalStore(max_entries=1)
+
+
+class _NoClass:
+    """The class of no key."""
+
+
+def can_have_tier(client_class: type) -> bool:
+    """Say whether a django-redis client class reads and decodes as the default one does."""
+    return all(
+        getattr(client_class, name, None) is getattr(DefaultClient, name)
+        for name in ("get", "get_many", "decode")
+    )
+
+
+@coherent
+class TieredCache(Coroutines, RedisCache[Any]):
+    """A drop-in for ``django_redis.cache.RedisCache`` whose reads are answered in the process.
+
+    Everything that django-redis offers works as before. Set ``BACKEND`` to
+    ``"redis_optimizer.cache.TieredCache"``; the tier's own options are in ``OPTIONS["L1"]``, see
+    :class:`redis_optimizer.cache.options.Options`.
+    """
+
+    def __init__(self, server: Any, params: dict[str, Any]) -> None:
+        super().__init__(server, params)
+        self._tier = get_tier(server, params) if can_have_tier(self._client_cls) else None
+        # What a hit needs, looked up once: Django makes one object for each thread.
+        self._store = self._tier.store if self._tier is not None else _CLOSED
+        self._entries = self._store.entries
+        self._prefix = f"{self.key_prefix}:{self.version}:"
+        self._plain_key: Any = (
+            str
+            if self.key_func is default_key_func
+            and type(self).make_key is BaseCache.make_key
+            and self._client_cls.make_key is DefaultClient.make_key
+            else _NoClass
+        )
+
+    @property
+    def tier(self) -> Tier:
+        """The in-process tier.
+
+        Raises:
+            AttributeError: when it is switched off, or the client class cannot have one.
+        """
+        if self._tier is None:
+            raise AttributeError("This cache has no in-process tier: it is switched off.")
+        return self._tier
+
+    # Reading
+
+    def get(
+        self, key: Any, default: Any = None, version: int | None = None, client: Any = None
+    ) -> Any:
+        """Return the value of ``key``: from the process if it is known there, or from Redis.
+
+        Args:
+            key: The key.
+            default: What to return when there is none.
+            version: The key's version; None is the cache's own.
+            client: A raw client to read through; the process is not asked then.
+        """
+        if version is None and key.__class__ is self._plain_key:
+            final: str = self._prefix + key
+        else:
+            final = self._final(key, version)
+        # The lines of LocalStore.find, inline: a call would cost a third of the hit.
+        store = self._store
+        entry = self._entries.get(final)
+        if entry is not None and client is None:
+            now = monotonic()
+            if now < entry.expires_at and now < store.valid_until and entry.epoch == store.epoch:
+                store.hits += 1
+                if entry.hot < HOTTEST:
+                    entry.hot += 1
+                load = entry.load
+                if load is None:
+                    return entry.value
+                return default if load is MISSING else load(entry.value)
+        if client is not None:
+            return super().get(key, default, version, client)
+        return self._read(key, final, default, version)
+
+    def get_many(
+        self, keys: Iterable[Any], version: int | None = None, client: Any = None
+    ) -> dict[Any, Any]:
+        """Return the values of those ``keys`` that exist; what is not known here by one command."""
+        keys = list(keys)
+        if client is not None:
+            return super().get_many(keys, version=version, client=client)
+        found, absent = self._look_many(keys, version)
+        if absent:
+            found |= self._read_many(absent, version)
+        return {key: found[key] for key in keys if key in found}
+
+    def has_key(self, key: Any, version: int | None = None, client: Any = None) -> bool:
+        """Say whether ``key`` exists."""
+        entry = self._store.find(self._final(key, version)) if client is None else None
+        if entry is not None:
+            return entry.load is not MISSING
+        return super().has_key(key, version=version, client=client)
+
+    def get_or_set(
+        self,
+        key: Any,
+        default: Any,
+        timeout: float | None = DEFAULT_TIMEOUT,
+        version: int | None = None,
+    ) -> Any:
+        """Return the value of ``key``, made by ``default`` if there is none.
+
+        Callers that miss one key at the same time share one call of ``default``, see
+        ``OPTIONS["L1"]["SINGLE_FLIGHT"]``.
+
+        Args:
+            key: The key.
+            default: The value, or a callable that makes it.
+            timeout: Seconds to keep it in Redis; None is for ever.
+            version: The key's version; None is the cache's own.
+
+        Raises:
+            Exception: Whatever ``default`` raised: the same error for all who waited for it.
+        """
+        loading = self._loading(key, default, timeout, version)
+        if loading is None:
+            return super().get_or_set(key, default, timeout, version)
+        entry = self._store.find(loading.final)
+        if entry is not None and entry.load is not MISSING:
+            return thaw(entry.value, entry.load)
+        return loading.run()
+
+    # Writing
+
+    def set_many(
+        self,
+        data: Mapping[Any, Any],
+        timeout: float | None = DEFAULT_TIMEOUT,
+        version: int | None = None,
+        client: Any = None,
+    ) -> list[Any]:
+        """Set all of ``data``.
+
+        Returns:
+            The keys that could not be set: none, or all when the connection failed and
+            IGNORE_EXCEPTIONS is on.
+        """
+        data = dict(data)
+        if not data:
+            return []
+        with self._writing(data, version):
+            failed = self._set_many(data, timeout, version, client)
+        return list(data) if failed is None else failed
+
+    @omit_exception
+    def _set_many(self, data: dict[Any, Any], *args: Any) -> list[Any]:
+        self.client.set_many(data, *args)
+        return []
+
+    def set_short(self, key: Any, value: Any, version: int | None = None) -> bool:
+        """Set ``key`` for a minute: what changes all the time."""
+        return self.set(key, value, SHORT, version)
+
+    def set_medium(self, key: Any, value: Any, version: int | None = None) -> bool:
+        """Set ``key`` for 5 minutes."""
+        return self.set(key, value, MEDIUM, version)
+
+    def set_long(self, key: Any, value: Any, version: int | None = None) -> bool:
+        """Set ``key`` for half an hour: what hardly changes."""
+        return self.set(key, value, LONG, version)
+
+    def delete_many(  # type: ignore[override]  # django-redis counts, Django does not
+        self, keys: Iterable[Any], version: int | None = None, client: Any = None
+    ) -> int:
+        """Delete ``keys``.
+
+        Returns:
+            How many of them existed.
+        """
+        keys = list(keys)
+        if not keys:
+            return 0
+        with self._writing(keys, version):
+            return super().delete_many(keys, version=version, client=client)
+
+    def incr_version(
+        self, key: Any, delta: int = 1, version: int | None = None, client: Any = None
+    ) -> int:
+        """Move ``key`` to another version.
+
+        Returns:
+            The new version.
+
+        Raises:
+            ValueError: when there is no such key.
+        """
+        old = self.version if version is None else version
+        finals = (self._final(key, old), self._final(key, old + delta))
+        try:
+            return super().incr_version(key, delta, version, client)
+        finally:
+            self._store.drop(finals)
+
+    def lock(self, key: Any, *args: Any, **kwargs: Any) -> Any:
+        """Return a lock in Redis. Its key is a key like any other: ``get`` must see it at once."""
+        lock = super().lock(key, *args, **kwargs)
+        final = (self._final(key, kwargs.get("version", args[0] if args else None)),)
+        for step in ("do_acquire", "do_extend", "do_reacquire", "do_release"):
+            setattr(lock, step, self._dropping(getattr(lock, step), final))
+        return lock
+
+    # Statistics
+
+    def stats(self) -> dict[str, Any]:
+        """Return what this process counted for this alias since it began.
+
+        Returns:
+            total_entries, valid_entries, expired_entries, bytes, max_entries, max_bytes, hits,
+            misses, hit_ratio (0 to 1), fills, fills_voided, fills_refused, evictions,
+            invalidations, flushes, loads_shared, commands_avoided, coherence ("tracking", "ttl",
+            "refused" or "off") and staleness_bound (seconds). Empty when the tier is switched off.
+        """
+        return self._tier.stats() if self._tier is not None else {}
+
+    def guarded(self, command: Callable[[], Any], otherwise: Any) -> Any:
+        """Run a raw command; with IGNORE_EXCEPTIONS a failed connection gives ``otherwise``."""
+        outcome = self._guarded(command)
+        return otherwise if outcome is CONNECTION_INTERRUPTED else outcome
+
+    @omit_exception(return_value=CONNECTION_INTERRUPTED)
+    def _guarded(self, command: Callable[[], Any]) -> Any:
+        try:
+            return command()
+        except (RedisError, OSError) as error:
+            raise ConnectionInterrupted(connection=self.client) from error
+
+    # Details
+
+    def _final(self, key: Any, version: int | None) -> str:
+        if version is None and key.__class__ is self._plain_key:
+            return self._prefix + key
+        return self.client.make_key(key, version=version)
+
+    def _read(self, key: Any, final: str, default: Any, version: int | None) -> Any:
+        """Ask Redis, and keep the answer where that is allowed."""
+        self.validate_key(final)
+        tier = self._tier
+        lease = tier.begin(final, key) if tier is not None else None
+        if tier is None or lease is None:
+            return super().get(key, default, version)
+        try:
+            fetch = tier.fetch(self.client.get_client(write=True), lease)
+            sent = tier.now()
+            value = super().get(key, MISSING, version, fetch)
+            if final in fetch.raw:
+                tier.keep(final, lease, value, fetch.raw[final], fetch.ttl, sent)
+            return default if value is MISSING else value
+        finally:
+            self._store.release(final, lease)
+
+    def _look_many(
+        self, keys: list[Any], version: int | None
+    ) -> tuple[dict[Any, Any], dict[str, Any]]:
+        """Return the values known in the process, and the rest as final key -> key."""
+        found: dict[Any, Any] = {}
+        absent: dict[str, Any] = {}
+        for key in keys:
+            final = self._final(key, version)
+            entry = self._store.find(final)
+            if entry is None:
+                absent[final] = key
+            elif entry.load is not MISSING:
+                found[key] = thaw(entry.value, entry.load)
+        if self._tier is not None:
+            self._tier.count_many(len(keys) - len(absent), sent=bool(absent))
+        return found, absent
+
+    def _read_many(self, absent: dict[str, Any], version: int | None) -> dict[Any, Any]:
+        """Ask Redis for many keys by one command, and keep the answers where that is allowed."""
+        keys = list(absent.values())
+        for final in absent:
+            self.validate_key(final)
+        tier = self._tier
+        leases: dict[str, Lease | None] = {}
+        if tier is not None:
+            leases = {final: tier.begin(final, key) for final, key in absent.items()}
+        if tier is None or not any(leases.values()):
+            return super().get_many(keys, version=version)
+        try:
+            fetch = Fetch(self.client.get_client(write=True))
+            sent = tier.now()
+            values: dict[Any, Any] = super().get_many(keys, version=version, client=fetch)
+            for final, raw in fetch.raw.items():
+                tier.keep(final, leases[final], values.get(absent[final]), raw, None, sent)
+            return values
+        finally:
+            for final, lease in leases.items():
+                self._store.release(final, lease)
+
+    def _loading(
+        self, key: Any, default: Any, timeout: float | None, version: int | None
+    ) -> Loading | None:
+        tier = self._tier
+        if tier is None or tier.options.SINGLE_FLIGHT == "off":
+            return None
+        final = self._final(key, version)
+        return Loading(self, tier, final, key, default, timeout, version)
+
+    @contextlib.contextmanager
+    def _writing(self, keys: Iterable[Any], version: int | None) -> Iterator[None]:
+        finals = [self._final(key, version) for key in keys]
+        for final in finals:
+            self.validate_key(final)
+        try:
+            yield
+        finally:
+            self._store.drop(finals)
+
+    def _dropping(self, step: Callable[..., Any], finals: tuple[str, ...]) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            try:
+                return step(*args, **kwargs)
+            finally:
+                self._store.drop(finals)
+
+        return call

@@ -1,0 +1,307 @@
+"""The process's channel to one server: invalidations and control messages arrive here.
+
+One connection per process and server, read by one daemon thread. It begins when somebody
+subscribes and makes a new connection whenever the old one is lost; between the two, no subscriber
+trusts what it holds. Method and measurements: docs/coherence.rst.
+"""
+
+import contextlib
+import logging
+import os
+import random
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterable
+from typing import Final, Protocol
+
+from redis.connection import ConnectionPool
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError, ResponseError
+
+from redis_optimizer.link import Event, Invalidated, Link, Pong
+
+__all__ = ["CLIENT_NAME", "Channel", "Subscriber", "merge_prefixes"]
+
+logger = logging.getLogger("redis_optimizer.channel")
+
+CLIENT_NAME: Final = "redis_optimizer:channel"
+CONTROL: Final = "redis_optimizer"
+
+RETRY_FIRST: Final = 0.05
+RETRY_LONGEST: Final = 2.0
+REFUSED_FIRST: Final = 60.0
+REFUSED_LONGEST: Final = 3600.0
+PROBE_TIMEOUT: Final = 2.0
+JOIN_TIMEOUT: Final = 1.0
+
+
+class Refused(Exception):
+    """The server cannot or will not say what was written; a retry soon would change nothing."""
+
+
+class Subscriber(Protocol):
+    """What wants to hear of writes."""
+
+    @property
+    def heartbeat(self) -> float:
+        """Seconds between two PINGs while it is used."""
+
+    @property
+    def max_staleness(self) -> float:
+        """Seconds for which an answered PING vouches."""
+
+    @property
+    def prefixes(self) -> tuple[str, ...]:
+        """What the keys begin with of whose writes it wants to hear."""
+
+    def reads(self) -> int:
+        """Count the reads so far: the channel sends no PING while nobody reads."""
+
+    def prove(self, key: str) -> None:
+        """Write ``key``, with a lifetime of a second, the way the data goes."""
+
+    def on_up(self, valid_until: float) -> None:
+        """Invalidations arrive from now on. Trust what you hold until ``valid_until``."""
+
+    def on_alive(self, valid_until: float) -> None:
+        """Trust what you hold until ``valid_until``."""
+
+    def on_invalidated(self, keys: Iterable[str] | None) -> None:
+        """These keys changed; None: any may have."""
+
+    def on_down(self) -> None:
+        """Trust nothing."""
+
+    def on_refused(self, reason: str) -> None:
+        """The server tells nothing of writes; trust what you read, for a short time."""
+
+
+class Channel:
+    """Keep one tracked connection to a server, for all subscribers of this process.
+
+    Args:
+        pool: The pool that the data goes through.
+        namespace: Of the site, see ``REDIS_OPTIMIZER["NAMESPACE"]``.
+        now: Clock in seconds; must be monotonic.
+    """
+
+    def __init__(
+        self,
+        pool: ConnectionPool,
+        namespace: str,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._pool = pool
+        self._control = f"{CONTROL}:{namespace}"
+        self._now = now
+        self._lock = threading.Lock()
+        self._subscribers: list[Subscriber] = []
+        self._thread: threading.Thread | None = None
+        self._stopping = threading.Event()
+        self._link: Link | None = None
+        self._served: list[Subscriber] = []  # those whose probe has come back
+        self._reads_seen = 0
+        self._ping_sent: float | None = None
+        self.connects = 0
+        self.last_error = ""
+
+    @property
+    def is_up(self) -> bool:
+        """True while invalidations arrive."""
+        return bool(self._served)
+
+    @property
+    def protocol(self) -> int | None:
+        """The RESP version in use, or None while not connected."""
+        link = self._link
+        return link.protocol if link is not None else None
+
+    def subscribe(self, subscriber: Subscriber) -> bool:
+        """Begin to tell ``subscriber`` of writes under its prefixes. Returns at once.
+
+        Returns:
+            False when the channel was stopped: ask for another one.
+        """
+        with self._lock:
+            if self._stopping.is_set():
+                return False
+            if subscriber in self._subscribers:
+                return True
+            self._subscribers.append(subscriber)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name=CLIENT_NAME, daemon=True)
+                self._thread.start()
+            elif self._link is not None:
+                self._link.interrupt()  # connect anew, with its prefixes as well
+            return True
+
+    def stop(self) -> None:
+        """End the thread and the connection, for good; subscribers are told, and forgotten."""
+        with self._lock:
+            self._stopping.set()
+            thread = self._thread
+            subscribers, self._subscribers = self._subscribers, []
+            link = self._link
+        if link is not None:
+            link.interrupt()
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(JOIN_TIMEOUT)
+        for subscriber in subscribers:
+            subscriber.on_down()
+
+    def abandon(self) -> None:
+        """In a forked child: close the copy of the parent's socket."""
+        if self._link is not None:
+            self._link.close()  # redis-py closes, but does not shut down, another process's socket
+
+    def ping(self) -> None:
+        """Send a PING unless one is under way; its answer extends what subscribers may trust.
+
+        Any thread may call this. It does not wait for the answer.
+        """
+        with self._lock:
+            if not self._served or self._link is None or self._ping_sent is not None:
+                return
+            self._ping_sent = self._now()
+            # The reading thread meets the same error and acts on it.
+            with contextlib.suppress(RedisError, OSError):
+                self._link.ping()
+
+    # The thread
+
+    def _run(self) -> None:
+        stopping = self._stopping
+        retry, refused = RETRY_FIRST, REFUSED_FIRST
+        while not stopping.is_set():
+            connects = self.connects
+            try:
+                self._connect_and_listen()
+                continue
+            except Refused as reason:
+                self.last_error = str(reason)
+                self._tell_refused(again_in=refused, first=refused == REFUSED_FIRST)
+                stopping.wait(refused)
+                refused = min(2 * refused, REFUSED_LONGEST)
+                self._lose()
+            except Exception as error:
+                # Whatever went wrong, a message may have been missed: trust nothing, start anew.
+                self.last_error = f"{type(error).__name__}: {error}"
+                logger.debug("Channel lost: %s", self.last_error)
+                if self.connects > connects:
+                    retry, refused = RETRY_FIRST, REFUSED_FIRST
+                stopping.wait(retry * random.uniform(0.5, 1.5))  # noqa: S311 # jitter
+                retry = min(2 * retry, RETRY_LONGEST)
+
+    def _connect_and_listen(self) -> None:
+        """Serve the subscribers until the connection is lost, a new one comes, or we stop."""
+        try:
+            with self._lock:
+                subscribers = list(self._subscribers)
+            timeout = min(subscriber.max_staleness for subscriber in subscribers)
+            link = Link.open(self._pool, name=f"{CLIENT_NAME}:{os.getpid()}", timeout=timeout)
+            with self._lock:
+                self._link = link
+                if self._stopping.is_set() or len(subscribers) != len(self._subscribers):
+                    return
+            try:
+                prefixes = merge_prefixes(p for s in subscribers for p in s.prefixes)
+                link.track(prefixes, self._control)
+            except ResponseError as error:
+                raise Refused(str(error)) from error
+            for subscriber in subscribers:
+                self._prove(link, subscriber, timeout)
+            self.connects += 1
+            self._listen(link, timeout)
+        finally:
+            self._lose()
+
+    def _prove(self, link: Link, subscriber: Subscriber, timeout: float) -> None:
+        """Write a key through the data pool and see its invalidation arrive on the link.
+
+        It proves the prefix, the ACL, that both lead to the same server, and that no proxy strips
+        push messages.
+        """
+        key = f"{subscriber.prefixes[0]}redis_optimizer:probe:{uuid.uuid4().hex}"
+        sent = self._now()
+        try:
+            subscriber.prove(key)
+        except ResponseError as error:
+            raise Refused(f"writing {key!r} failed: {error}") from error
+        deadline = sent + min(timeout, PROBE_TIMEOUT)
+        while (left := deadline - self._now()) > 0:
+            event = link.poll(left)
+            if event is not None:
+                self._handle(event, link)
+            if isinstance(event, Invalidated) and (event.keys is None or key in event.keys):
+                subscriber.on_up(sent + subscriber.max_staleness)
+                self._served.append(subscriber)
+                return
+        raise Refused(f"no invalidation came for {key!r}")
+
+    def _listen(self, link: Link, timeout: float) -> None:
+        heartbeat = min(subscriber.heartbeat for subscriber in self._served)
+        next_beat = self._now() + heartbeat
+        while not self._stopping.is_set():
+            now = self._now()
+            sent = self._ping_sent
+            if sent is not None and now >= sent + timeout:
+                raise RedisConnectionError("The server did not answer a PING.")
+            if now >= next_beat:
+                next_beat = now + heartbeat
+                if self._was_read():
+                    self.ping()
+            wake = next_beat if sent is None else min(next_beat, sent + timeout)
+            event = link.poll(max(wake - now, 0))
+            if event is not None:
+                self._handle(event, link)
+
+    def _handle(self, event: Event, link: Link) -> None:
+        if isinstance(event, Invalidated):
+            for subscriber in self._served:
+                subscriber.on_invalidated(event.keys)
+        elif isinstance(event, Pong):
+            sent, self._ping_sent = self._ping_sent, None
+            if sent is None:
+                return
+            if link.moved():
+                raise RedisConnectionError("Sentinel names another master.")
+            for subscriber in self._served:
+                subscriber.on_alive(sent + subscriber.max_staleness)
+
+    def _was_read(self) -> bool:
+        reads = sum(subscriber.reads() for subscriber in self._served)
+        was_read, self._reads_seen = reads != self._reads_seen, reads
+        return was_read
+
+    def _lose(self) -> None:
+        with self._lock:
+            link, self._link = self._link, None
+            self._ping_sent = None
+            self._served = []
+            subscribers = list(self._subscribers)
+        for subscriber in subscribers:
+            subscriber.on_down()
+        if link is not None:
+            link.close()
+
+    def _tell_refused(self, *, again_in: float, first: bool) -> None:
+        if first:
+            logger.warning(
+                "The server does not tell of writes (%s). Cached values are kept in process for a "
+                "few seconds only. Another try follows in %.0f s. To silence this, allow CLIENT "
+                'TRACKING, or set OPTIONS["L1"]["COHERENCE"] = "ttl" or ["ENABLED"] = False.',
+                self.last_error,
+                again_in,
+            )
+        for subscriber in list(self._subscribers):
+            subscriber.on_refused(self.last_error)
+
+
+def merge_prefixes(prefixes: Iterable[str]) -> list[str]:
+    """Drop each prefix that begins with another one: the server refuses overlapping ones."""
+    merged: list[str] = []
+    for prefix in sorted(set(prefixes)):
+        if not merged or not prefix.startswith(merged[-1]):
+            merged.append(prefix)
+    return merged

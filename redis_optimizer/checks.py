@@ -1,0 +1,105 @@
+"""System checks: each likely mis-installation has an id, and a hint that says how to mend it."""
+
+from typing import Any
+
+from django.core.cache import caches
+from django.core.checks import CheckMessage, Error, Tags, Warning, register
+from django.core.exceptions import ImproperlyConfigured
+from django.utils.module_loading import import_string
+
+from redis_optimizer.cache.options import Options
+from redis_optimizer.cache.tiered import TieredCache, can_have_tier
+from redis_optimizer.conf import cache_settings, get_settings
+
+__all__ = ["check_caches", "check_settings"]
+
+
+@register(Tags.compatibility)
+def check_settings(**kwargs: Any) -> list[CheckMessage]:
+    """Check ``REDIS_OPTIMIZER`` and its environment variable."""
+    try:
+        get_settings()
+    except ImproperlyConfigured as error:
+        return [Error(str(error), id="redis_optimizer.E001")]
+    return []
+
+
+@register(Tags.caches)
+def check_caches(**kwargs: Any) -> list[CheckMessage]:
+    """Check every alias that uses TieredCache."""
+    messages: list[CheckMessage] = []
+    aliases = {alias: s for alias, s in cache_settings().items() if _is_tiered(s)}
+    for alias, settings in aliases.items():
+        messages += _check_alias(alias, settings)
+    return messages + _check_locations(aliases)
+
+
+def _is_tiered(settings: dict[str, Any]) -> bool:
+    try:
+        backend = import_string(settings.get("BACKEND", ""))
+    except ImportError:
+        return False  # Django says so itself
+    return isinstance(backend, type) and issubclass(backend, TieredCache)
+
+
+def _check_alias(alias: str, settings: dict[str, Any]) -> list[CheckMessage]:
+    try:
+        options = Options.from_params(settings)
+        backend: Any = caches.create_connection(alias)
+    except (ImproperlyConfigured, ImportError) as error:
+        return [Error(f'CACHES["{alias}"]: {error}', id="redis_optimizer.E002")]
+    messages: list[CheckMessage] = []
+    if not can_have_tier(backend._client_cls):
+        messages.append(
+            Warning(
+                f'CACHES["{alias}"] runs without the in-process tier: its CLIENT_CLASS reads or '
+                "decodes in a way of its own.",
+                hint="Use django-redis's DefaultClient or SentinelClient, or leave BACKEND at "
+                '"django_redis.cache.RedisCache".',
+                id="redis_optimizer.W001",
+            )
+        )
+    sample = str(backend.make_key("key"))
+    if options.is_on and not sample.startswith(options.PREFIXES):
+        messages.append(
+            Warning(
+                f'CACHES["{alias}"] makes keys such as {sample!r}, which begin with none of '
+                f"{', '.join(map(repr, options.PREFIXES))}: nothing is kept in process.",
+                hint='Name the beginnings of its keys in OPTIONS["L1"]["PREFIXES"].',
+                id="redis_optimizer.W002",
+            )
+        )
+    return messages
+
+
+def _check_locations(aliases: dict[str, dict[str, Any]]) -> list[CheckMessage]:
+    """django-redis keeps one pool per URL: the first alias's connection options win."""
+    first: dict[str, str] = {}
+    messages: list[CheckMessage] = []
+    for alias, settings in aliases.items():
+        location = repr(settings.get("LOCATION"))
+        other = first.setdefault(location, alias)
+        if other != alias and _pool_options(settings) != _pool_options(aliases[other]):
+            messages.append(
+                Warning(
+                    f'CACHES["{other}"] and CACHES["{alias}"] have one LOCATION but different '
+                    "connection options; django-redis uses those of the one that connects first.",
+                    hint="Give both the same options, or tell the URLs apart, for example by a "
+                    "query string.",
+                    id="redis_optimizer.W003",
+                )
+            )
+    return messages
+
+
+def _pool_options(settings: dict[str, Any]) -> dict[str, Any]:
+    names = (
+        "CONNECTION_POOL_CLASS",
+        "CONNECTION_POOL_KWARGS",
+        "PARSER_CLASS",
+        "PASSWORD",
+        "SOCKET_CONNECT_TIMEOUT",
+        "SOCKET_TIMEOUT",
+        "USERNAME",
+    )
+    return {name: settings.get("OPTIONS", {}).get(name) for name in names}

@@ -1,0 +1,127 @@
+"""Make Redis clients: the only module that does.
+
+A channel's connection is made from the pool that django-redis built for the data, so that TLS,
+unix sockets, Sentinel, user and password come along.
+"""
+
+import inspect
+from collections.abc import Callable
+from typing import Any, Final
+
+from redis.backoff import NoBackoff
+from redis.connection import AbstractConnection, ConnectionPool
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.retry import Retry
+from redis.sentinel import SentinelConnectionPool
+
+__all__ = ["channel_connection", "master_address", "server_of"]
+
+CONNECT_TIMEOUT: Final = 2.0
+"""Seconds a channel waits for the server to accept it; it tries again for as long as it lives."""
+
+# Not for a connection that is not the pool's own: redis-py 8 would rewrite its timeouts.
+_POOL_ONLY: Final = ("maint_notifications_config", "maint_notifications_pool_handler")
+
+
+def server_of(pool: ConnectionPool) -> tuple[object, ...]:
+    """Return what identifies the server and user behind ``pool``, whatever the database.
+
+    Two pools with equal identities can share one channel: CLIENT TRACKING knows no databases.
+    """
+    options = pool.connection_kwargs
+    where: tuple[object, ...]
+    if isinstance(pool, SentinelConnectionPool):
+        sentinels = tuple(
+            (
+                s.connection_pool.connection_kwargs["host"],
+                s.connection_pool.connection_kwargs["port"],
+            )
+            for s in pool.sentinel_manager.sentinels
+        )
+        where = ("sentinel", pool.service_name, sentinels)
+    elif "path" in options:
+        where = ("unix", options["path"])
+    else:
+        where = ("tcp", options.get("host", "localhost"), options.get("port", 6379))
+    return (pool.connection_class, *where, options.get("username"))
+
+
+def master_address(pool: ConnectionPool) -> tuple[str, int] | None:
+    """Ask Sentinel where the master is now.
+
+    Returns:
+        Its host and port, or None when ``pool`` is not under Sentinel.
+
+    Raises:
+        redis.exceptions.ConnectionError: when no Sentinel knows.
+    """
+    if not isinstance(pool, SentinelConnectionPool):
+        return None
+    host, port = pool.sentinel_manager.discover_master(pool.service_name)
+    return host, port
+
+
+def channel_connection(
+    pool: ConnectionPool, *, name: str, protocol: int, timeout: float
+) -> AbstractConnection:
+    """Connect to the server of ``pool``, once: the connection never reconnects by itself.
+
+    Args:
+        pool: The pool that the data goes through.
+        name: The client name that CLIENT LIST shows.
+        protocol: RESP version, 2 or 3.
+        timeout: Seconds that a read or write may take.
+
+    Returns:
+        A connected connection.
+
+    Raises:
+        redis.exceptions.RedisError: when the server cannot be reached or refuses.
+    """
+    options: dict[str, Any] = {
+        key: value for key, value in pool.connection_kwargs.items() if key not in _POOL_ONLY
+    }
+    options |= {
+        "db": 0,  # tracking covers every database: a SELECT less
+        "protocol": protocol,
+        "client_name": name,
+        "decode_responses": False,
+        "socket_timeout": timeout,
+        "socket_connect_timeout": min(timeout, CONNECT_TIMEOUT),
+        # A retry inside redis-py would hide the loss, and with it lost invalidations.
+        "retry": Retry(NoBackoff(), 0),
+        "retry_on_timeout": False,
+        "retry_on_error": [],
+        "health_check_interval": 0,
+        "redis_connect_func": _connect_once(pool.connection_kwargs.get("redis_connect_func")),
+        **_no_library_info(pool.connection_class),
+    }
+    connection: AbstractConnection = pool.connection_class(**options)
+    connection.connect()
+    return connection
+
+
+def _connect_once(
+    handshake: Callable[[AbstractConnection], None] | None,
+) -> Callable[[AbstractConnection], None]:
+    """Let the handshake happen once: a connection remade behind our back is not tracked."""
+    connected = False
+
+    def connect(connection: AbstractConnection) -> None:
+        nonlocal connected
+        if connected:
+            raise RedisConnectionError("The channel's connection was lost.")
+        connected = True
+        if handshake is None:
+            connection.on_connect()
+        else:
+            handshake(connection)
+
+    return connect
+
+
+def _no_library_info(connection_class: type[AbstractConnection]) -> dict[str, None]:
+    # Two CLIENT SETINFO saved. redis-py 8 renamed the argument; subclasses take it by **kwargs.
+    parameters = inspect.signature(AbstractConnection.__init__).parameters
+    names = ("driver_info",) if "driver_info" in parameters else ("lib_name", "lib_version")
+    return dict.fromkeys(names)

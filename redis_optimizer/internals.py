@@ -1,0 +1,31 @@
+"""Every private name of redis-py that the package leans on. A contract test holds each of them."""
+
+import contextlib
+import socket
+from collections.abc import Callable
+from typing import Any
+
+from redis.connection import AbstractConnection
+
+__all__ = ["interrupt", "receive_pushes"]
+
+Push = list[Any]
+
+
+def receive_pushes(connection: AbstractConnection, receive: Callable[[Push], None]) -> None:
+    """Hand every push message that ``connection`` reads to ``receive``.
+
+    Without handlers redis-py drops invalidations silently. It also swallows what a handler raises,
+    so ``receive`` should do no more than take the message.
+    """
+    parser: Any = connection._parser
+    parser.set_invalidation_push_handler(receive)
+    parser.set_pubsub_push_handler(receive)
+
+
+def interrupt(connection: AbstractConnection) -> None:
+    """End a read that another thread is waiting in."""
+    sock: socket.socket | None = connection._sock
+    if sock is not None:
+        with contextlib.suppress(OSError):
+            sock.shutdown(socket.SHUT_RDWR)

@@ -1,0 +1,169 @@
+"""One tracked connection: what the server says on it, the same for RESP3 and RESP2."""
+
+import contextlib
+from collections import deque
+from typing import Any, Final, NamedTuple, Self
+
+from redis.connection import AbstractConnection, ConnectionPool
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import NoPermissionError, ResponseError
+
+from redis_optimizer.connections import channel_connection, master_address
+from redis_optimizer.internals import interrupt, receive_pushes
+
+__all__ = ["Event", "Invalidated", "Link", "Message", "Pong"]
+
+_RESP2_CHANNEL: Final = b"__redis__:invalidate"
+
+
+class Invalidated(NamedTuple):
+    """These keys were written, or expired. None: any key may have been (FLUSHDB)."""
+
+    keys: list[str] | None
+
+
+class Message(NamedTuple):
+    """Somebody published ``data`` on the control channel."""
+
+    data: bytes
+
+
+class Pong(NamedTuple):
+    """The PING was answered: every invalidation sent before it has been seen."""
+
+
+Event = Invalidated | Message | Pong
+
+
+class Link:
+    """A connection on which CLIENT TRACKING is on. Make one with :meth:`open`.
+
+    One thread reads; any thread may call :meth:`ping` and :meth:`interrupt`.
+    """
+
+    def __init__(self, connection: AbstractConnection, pool: ConnectionPool, protocol: int) -> None:
+        self._connection = connection
+        self._pool = pool
+        self.protocol = protocol
+        self._inbox: deque[list[Any]] = deque()
+        if protocol == 3:
+            receive_pushes(connection, self._inbox.append)
+
+    @classmethod
+    def open(cls, pool: ConnectionPool, *, name: str, timeout: float) -> Self:
+        """Connect with RESP3, or RESP2 where the server (or a proxy) knows no HELLO.
+
+        Args:
+            pool: The pool that the data goes through.
+            name: The client name.
+            timeout: Seconds that a read or write may take.
+
+        Raises:
+            redis.exceptions.RedisError: when the server cannot be reached.
+        """
+        try:
+            return cls(channel_connection(pool, name=name, protocol=3, timeout=timeout), pool, 3)
+        except ResponseError:
+            return cls(channel_connection(pool, name=name, protocol=2, timeout=timeout), pool, 2)
+
+    def track(self, prefixes: list[str], control: str) -> None:
+        """Ask to be told of every write under ``prefixes``, and listen to ``control``.
+
+        Args:
+            prefixes: None of them may begin with another one.
+            control: Pub/Sub channel for messages between processes. A subscribed client also falls
+                under the server's output buffer limit for Pub/Sub, so that a process that hangs is
+                cut off instead of filling the server's memory.
+
+        Raises:
+            redis.exceptions.ResponseError: when the server refuses.
+        """
+        arguments = [part for prefix in prefixes for part in ("PREFIX", prefix)]
+        if self.protocol == 3:
+            self._request("CLIENT", "TRACKING", "ON", "BCAST", *arguments)
+            with contextlib.suppress(NoPermissionError):  # invalidations come all the same
+                self._subscribe(control)
+        else:
+            own_id = self._request("CLIENT", "ID")
+            self._request("CLIENT", "TRACKING", "ON", "REDIRECT", own_id, "BCAST", *arguments)
+            self._subscribe(_RESP2_CHANNEL.decode(), control)
+
+    def ping(self) -> None:
+        """Send PING; the answer comes from :meth:`poll`."""
+        self._connection.send_command("PING", check_health=False)
+
+    def poll(self, timeout: float) -> Event | None:
+        """Wait for the next event.
+
+        Args:
+            timeout: Seconds to wait.
+
+        Returns:
+            The event, or None when there was none, or none of interest.
+
+        Raises:
+            redis.exceptions.RedisError, OSError: when the connection is lost.
+        """
+        if not self._inbox:
+            if not self._connection.can_read(timeout):
+                return None
+            reply = self._read()
+            if reply is not None:
+                self._inbox.append(reply if isinstance(reply, list) else [reply])
+        return self._understand(self._inbox.popleft()) if self._inbox else None
+
+    def moved(self) -> bool:
+        """Say whether Sentinel now names another master than the one connected to."""
+        address = master_address(self._pool)
+        connection: Any = self._connection
+        return address is not None and address != (connection.host, connection.port)
+
+    def interrupt(self) -> None:
+        """Make :meth:`poll` fail at once in the thread that waits in it."""
+        interrupt(self._connection)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.disconnect()
+
+    def _request(self, *command: str | int) -> Any:
+        self._connection.send_command(*command, check_health=False)
+        return self._connection.read_response(disconnect_on_error=False)
+
+    def _read(self) -> Any:
+        if self.protocol == 3:
+            return self._connection.read_response(push_request=True, disconnect_on_error=False)
+        return self._connection.read_response(disconnect_on_error=False)
+
+    def _subscribe(self, *channels: str) -> None:
+        self._connection.send_command("SUBSCRIBE", *channels, check_health=False)
+        waiting = len(channels)
+        held: list[list[Any]] = []  # an invalidation may come first
+        while waiting:
+            reply = self._read()
+            if isinstance(reply, list):
+                self._inbox.append(reply)
+            while self._inbox:
+                message = self._inbox.popleft()
+                if message[0] == b"subscribe":
+                    waiting -= 1
+                else:
+                    held.append(message)
+        self._inbox.extend(held)
+
+    def _understand(self, message: list[Any]) -> Event | None:
+        match message:
+            case [b"invalidate", keys] | [b"message", b"__redis__:invalidate", keys]:
+                return Invalidated(None if keys is None else [_text(key) for key in keys])
+            case [b"message", _, bytes(data)]:
+                return Message(data)
+            case [b"PONG"] | [b"pong", *_]:
+                return Pong()
+            case [b"tracking-redir-broken", *_]:
+                raise RedisConnectionError("The server stopped sending invalidations.")
+            case _:
+                return None
+
+
+def _text(key: bytes) -> str:
+    return key.decode("utf-8", "surrogateescape")

@@ -1,0 +1,1 @@
+"""Replay cache traffic over several processes and report what the server counted."""

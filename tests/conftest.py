@@ -1,0 +1,45 @@
+"""One real server for each test process, empty at the start of every test."""
+
+import sys
+from collections.abc import Iterator
+
+import pytest
+import redis
+from django.conf import settings
+
+from redis_optimizer.embedded import HOST, EmbeddedServer, ServerNotFound, find_binary
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    try:
+        find_binary()
+    except ServerNotFound as error:
+        raise pytest.UsageError(str(error)) from error
+
+
+@pytest.fixture(scope="session", autouse=True)
+def server() -> Iterator[EmbeddedServer]:
+    """Run the server that `tests.settings` names."""
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        EmbeddedServer(port=settings.REDIS_TEST_PORT) as running,
+    ):
+        patch.setenv("REDIS_TEST_PORT", str(running.port))
+        yield running
+
+
+@pytest.fixture(scope="session")
+def admin(server: EmbeddedServer) -> Iterator[redis.Redis]:
+    """Yield a client of the tests' own, which no cache backend knows of."""
+    with redis.Redis(HOST, server.port, decode_responses=True) as client:
+        yield client
+
+
+@pytest.fixture(autouse=True)
+def fresh(admin: redis.Redis) -> Iterator[None]:
+    """Leave neither a tier nor a key to the next test."""
+    yield
+    # Only a test that used a tier has loaded the registry.
+    if registry := sys.modules.get("redis_optimizer.cache.registry"):
+        registry.shutdown()
+    admin.flushall()

@@ -1,0 +1,50 @@
+"""Several processes on the same few keys see what Redis holds, whatever goes wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from .checker import check
+from .faults import SHORTEST
+from .plan import PLAIN, RAW, TIERED, Plan
+
+Lasting = Callable[[float], float]
+
+
+def test_processes_that_write_the_same_keys_stay_coherent(lasting: Lasting) -> None:
+    report = check(Plan(seconds=lasting(5)))
+    assert report.violations == []
+    # A run that reads nothing, or nothing from memory, proves nothing.
+    assert report.total.reads > 10_000
+    assert report.writes > 500
+    assert report.hit_ratio > 0.3
+
+
+def test_they_stay_coherent_through_cuts_a_freeze_and_restarts(lasting: Lasting) -> None:
+    report = check(Plan(seconds=lasting(SHORTEST), faults=True))
+    assert report.violations == []
+    assert len(report.faults) == 5
+    assert report.errors, "nobody noticed the faults"
+    assert report.hit_ratio > 0.2
+
+
+def test_a_mixed_fleet_stays_coherent(lasting: Lasting) -> None:
+    report = check(Plan(seconds=lasting(4), roles=(TIERED, TIERED, PLAIN, RAW)))
+    assert report.violations == []
+    assert report.tallies[PLAIN].reads > 1_000
+    assert report.tallies[RAW].reads > 1_000
+    assert report.hit_ratio > 0.3
+
+
+def test_the_checker_finds_fills_without_a_lease(lasting: Lasting) -> None:
+    report = check(Plan(seconds=lasting(3), delay_share=0.1, mutation="no-lease"))
+    assert report.total.own_write_missed > 0
+    assert report.violations
+
+
+def test_the_checker_finds_invalidations_that_are_ignored() -> None:
+    report = check(Plan(seconds=2, mutation="no-drop"))
+    assert report.total.own_write_missed > 0
+    assert report.total.stale_share > 0.1
+    assert report.total.max_stale_ms > 500
+    assert report.differing

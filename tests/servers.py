@@ -1,0 +1,111 @@
+"""Groups of servers, built from `EmbeddedServer`, and waiting without sleeping blindly."""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import redis
+
+from redis_optimizer.embedded import HOST, EmbeddedServer
+
+NAME = "mymaster"
+CONFIG = """\
+port {port}
+bind {host}
+sentinel monitor {name} {host} {primary} 2
+sentinel down-after-milliseconds {name} 500
+sentinel failover-timeout {name} 3000
+"""
+# Sentinel's own timers, made shorter: an old primary is back in 2 s instead of 10 to 17.
+TIMERS = ("info-period", 500, "ping-period", 200, "ask-period", 300, "publish-period", 300)
+QUICK_SYNC = ("--repl-diskless-sync-delay", "0")  # the server's default waits 5 s for more replicas
+
+
+def wait_until(predicate: Callable[[], Any], timeout: float = 5.0, step: float = 0.01) -> Any:
+    """Call the predicate until it is true and return what it returned.
+
+    Args:
+        predicate: asked every `step` seconds; a `RedisError` counts as not yet.
+        timeout: seconds.
+
+    Raises:
+        AssertionError: it was not true in time; holds what was seen last.
+    """
+    deadline = time.monotonic() + timeout
+    while True:
+        try:
+            seen = predicate()
+        except redis.RedisError as error:
+            seen, failure = None, repr(error)
+        else:
+            failure = repr(seen)
+        if seen:
+            return seen
+        if time.monotonic() > deadline:
+            raise AssertionError(f"Not so within {timeout} s; seen last: {failure}")
+        time.sleep(step)
+
+
+def connect(server: EmbeddedServer) -> redis.Redis:
+    """Return a client of the tests' own."""
+    return redis.Redis(HOST, server.port, decode_responses=True, socket_timeout=2)
+
+
+class SentinelServer(EmbeddedServer):
+    """One Sentinel that watches the primary at a port."""
+
+    def __init__(self, primary: int) -> None:
+        super().__init__()
+        self.primary = primary
+
+    def command(self, binary: str) -> list[str]:
+        path = self.directory / "sentinel.conf"
+        path.write_text(CONFIG.format(host=HOST, port=self.port, name=NAME, primary=self.primary))
+        return [binary, str(path), "--sentinel"]
+
+
+@dataclass(frozen=True)
+class SentinelGroup:
+    """A primary, its replica and the three Sentinels that watch them under `NAME`."""
+
+    primary: EmbeddedServer
+    replica: EmbeddedServer
+    sentinels: tuple[EmbeddedServer, ...]
+
+    @property
+    def addresses(self) -> list[tuple[str, int]]:
+        """Return the Sentinels' addresses, as clients take them."""
+        return [(HOST, sentinel.port) for sentinel in self.sentinels]
+
+
+@contextlib.contextmanager
+def sentinel() -> Iterator[SentinelGroup]:
+    """Run a primary, a replica and three Sentinels that know each other."""
+    with contextlib.ExitStack() as stack:
+        primary = stack.enter_context(EmbeddedServer(args=QUICK_SYNC))
+        replica = stack.enter_context(
+            EmbeddedServer(args=(*QUICK_SYNC, "--replicaof", HOST, str(primary.port)))
+        )
+        sentinels = tuple(stack.enter_context(SentinelServer(primary.port)) for _ in range(3))
+        _wait_for_replica(replica)
+        for one in sentinels:
+            _wait_for_group(one)
+        yield SentinelGroup(primary, replica, sentinels)
+
+
+def _wait_for_replica(server: EmbeddedServer) -> None:
+    with connect(server) as client:
+        wait_until(lambda: client.info("replication")["master_link_status"] == "up", 10)
+
+
+def _wait_for_group(server: EmbeddedServer) -> None:
+    with connect(server) as client:
+        client.execute_command("SENTINEL DEBUG", *TIMERS)
+
+        def knows_all() -> bool:
+            state = client.execute_command("SENTINEL MASTER", NAME)
+            return bool(state["num-other-sentinels"] == 2 and state["num-slaves"] == 1)
+
+        wait_until(knows_all, 20)
