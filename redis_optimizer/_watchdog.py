@@ -34,7 +34,7 @@ def watch(parent: int) -> int:
     """
     stdin = sys.stdin.fileno()
     os.set_blocking(stdin, False)
-    guarded, rest, gone = 0, b"", False
+    told, gone = b"0\n", False
     while not gone:
         select.select([stdin], [], [], POLL)
         gone = os.getppid() != parent  # asked before reading: nothing written earlier is missed
@@ -42,10 +42,8 @@ def watch(parent: int) -> int:
             if not chunk:
                 gone = True
                 break
-            *lines, rest = (rest + chunk).split(b"\n")
-            if lines:
-                guarded = int(lines[-1])
-    return guarded
+            told += chunk
+    return int(told.split(b"\n")[-2])  # the last whole line
 
 
 def _read(stdin: int) -> bytes | None:

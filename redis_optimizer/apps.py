@@ -1,6 +1,12 @@
 """The Django app."""
 
+import sys
+from typing import Any, Final
+
 from django.apps import AppConfig
+
+CELERY_CHILD_BYTES: Final = 16 * 1024**2
+"""What one alias may keep in a child of a Celery worker: there is one for each core."""
 
 
 class RedisOptimizerConfig(AppConfig):
@@ -11,3 +17,14 @@ class RedisOptimizerConfig(AppConfig):
 
     def ready(self) -> None:
         from redis_optimizer import checks  # noqa: F401  # registers them
+
+        if "celery" in sys.modules:  # as in every worker; a site without it need not load it
+            from celery.signals import worker_process_init
+
+            worker_process_init.connect(_keep_less, dispatch_uid="redis_optimizer")
+
+
+def _keep_less(**kwargs: Any) -> None:
+    from redis_optimizer.cache import registry
+
+    registry.limit_bytes(CELERY_CHILD_BYTES)

@@ -2,7 +2,7 @@
 
 One connection per process and server, read by one daemon thread. It begins when somebody
 subscribes and makes a new connection whenever the old one is lost; between the two, no subscriber
-trusts what it holds. Method and measurements: docs/coherence.rst.
+trusts what it holds. What it guarantees: docs/cache.rst.
 """
 
 import contextlib
@@ -122,6 +122,9 @@ class Channel:
 
         Returns:
             False when the channel was stopped: ask for another one.
+
+        Raises:
+            RuntimeError: when no thread can be started.
         """
         with self._lock:
             if self._stopping.is_set():
@@ -130,8 +133,13 @@ class Channel:
                 return True
             self._subscribers.append(subscriber)
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name=CLIENT_NAME, daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._run, name=CLIENT_NAME, daemon=True)
+                try:
+                    thread.start()
+                except RuntimeError:  # no more threads, or the interpreter is shutting down
+                    self._subscribers.remove(subscriber)
+                    raise
+                self._thread = thread
             elif self._link is not None:
                 self._link.interrupt()  # connect anew, with its prefixes as well
             return True

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Self
 
 from redis_optimizer._binary import ServerNotFound, find_binary
-from redis_optimizer._ports import HOST, free_port, is_free
+from redis_optimizer._ports import HOST, free_port
 
 __all__ = [
     "HOST",
@@ -124,7 +124,7 @@ class EmbeddedServer:
         try:
             self._prepare()
             for _ in range(attempts):
-                if is_free(self.port) and self._launch(binary):
+                if self._launch(binary):
                     return self
                 taken, self._port = self.port, None
             self._port = taken

@@ -9,6 +9,9 @@ from django.conf import settings
 
 from redis_optimizer.embedded import HOST, EmbeddedServer, ServerNotFound, find_binary
 
+# The caches' own test suites, run with settings of their own: see tox.ini.
+collect_ignore = ["upstream"]
+
 
 def pytest_configure(config: pytest.Config) -> None:
     try:

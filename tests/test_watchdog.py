@@ -15,7 +15,7 @@ from redis_optimizer._ports import is_free
 from tests.servers import wait_until
 
 START = """
-import os, signal, sys
+import os, signal, sys, time
 from redis_optimizer.embedded import EmbeddedServer
 server = EmbeddedServer().start()
 print(server.port, server.directory, flush=True)
@@ -31,7 +31,9 @@ signal.pause()
 """
 INTERRUPTED = """
 try:
-    signal.pause()
+    print("ready", flush=True)
+    while True:
+        time.sleep(0.1)
 except KeyboardInterrupt:
     print(server.running, server._answers(), flush=True)
     server.stop()
@@ -69,7 +71,9 @@ def owner(program: str) -> Iterator[Owner]:
         started.process.communicate()
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize(
+    "number", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name
+)
 def test_a_killed_owner_leaves_nothing(number: signal.Signals) -> None:
     with owner(WAIT) as started:
         assert not started.left_nothing()
@@ -102,6 +106,7 @@ def test_an_owner_killed_after_its_server_leaves_no_directory() -> None:
 
 def test_ctrl_c_reaches_the_owner_and_not_its_server() -> None:
     with owner(INTERRUPTED) as started:
+        assert started.read() == "ready"
         os.killpg(started.process.pid, signal.SIGINT)
         assert started.read() == "True True"
         started.process.communicate()

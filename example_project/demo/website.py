@@ -35,7 +35,7 @@ def listen(port: int) -> socket.socket:
     try:
         return socket.create_server((HOST, port), backlog=256)
     except (OSError, OverflowError) as error:
-        reason = getattr(error, "strerror", None) or error
+        reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else error
         raise WebsiteError(
             f"Port {port} cannot be used ({reason}): choose another one with --port."
         ) from error

@@ -14,7 +14,7 @@ Coherence = Literal["tracking", "ttl"]
 SingleFlight = Literal["process", "fleet", "off"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Options:
     """The options of one alias's in-process tier, with their defaults. Times are in seconds."""
 

@@ -19,11 +19,12 @@ from redis_optimizer.channel import Channel
 from redis_optimizer.conf import get_settings
 from redis_optimizer.connections import server_of
 
-__all__ = ["get_tier", "shutdown", "tiers"]
+__all__ = ["get_tier", "limit_bytes", "shutdown", "tiers"]
 
 _lock = threading.RLock()
 _tiers: dict[str, Tier] = {}
 _channels: dict[tuple[object, ...], Channel] = {}
+_byte_limit: int | None = None
 _stopped: list[Channel] = []  # while a fork is under way
 
 
@@ -48,6 +49,7 @@ def get_tier(server: Any, params: dict[str, Any]) -> Tier | None:
             if not options.is_on or not get_settings().ENABLED:
                 return None
             tier = _tiers[identity] = Tier(options, RedisCache(server, params), _channel_to)
+            _limit(tier)
         return tier
 
 
@@ -67,6 +69,23 @@ def shutdown() -> None:
             tier.stop()
 
 
+def limit_bytes(max_bytes: int) -> None:
+    """Let each tier of this process take ``max_bytes`` at most, where MAX_BYTES is at its default.
+
+    For processes of which there are many, such as the children of a Celery worker.
+    """
+    global _byte_limit
+    with _lock:
+        _byte_limit = max_bytes
+        for tier in _tiers.values():
+            _limit(tier)
+
+
+def _limit(tier: Tier) -> None:
+    if _byte_limit is not None and tier.options.MAX_BYTES == Options.MAX_BYTES:
+        tier.store.max_bytes = min(_byte_limit, Options.MAX_BYTES)
+
+
 def _channel_to(pool: ConnectionPool) -> Channel:
     identity = server_of(pool)
     with _lock:
@@ -78,9 +97,10 @@ def _channel_to(pool: ConnectionPool) -> Channel:
 
 def _identity(server: object, params: Mapping[str, Any]) -> str:
     # What decides which values a key can have. TIMEOUT and VERSION do not: the version is part of
-    # the final key.
-    parts = {key: params.get(key) for key in ("KEY_PREFIX", "KEY_FUNCTION", "OPTIONS")}
-    return repr((server, parts))
+    # the final key. django-redis's Sentinel factory writes CONNECTION_POOL_CLASS into OPTIONS.
+    options = dict(params.get("OPTIONS", {}))
+    options.pop("CONNECTION_POOL_CLASS", None)
+    return repr((server, params.get("KEY_PREFIX"), params.get("KEY_FUNCTION"), options))
 
 
 # Fork: neither thread, socket nor held lock may reach the child.

@@ -139,6 +139,17 @@ class Tier:
             self.channel = self._channel_to(pool)
             subscribed = self.channel.subscribe(self)
 
+    def _try_start(self) -> None:
+        try:
+            self.start()
+        except RuntimeError as error:
+            # No thread to be had, perhaps because the interpreter is shutting down. Reading works
+            # without one.
+            logger.debug("The tier could not start: %s", error)
+            with self._lock:
+                self._started = False
+                self._reads_before = 0
+
     def wait_ready(self, timeout: float) -> bool:
         """Start, and wait until values are kept.
 
@@ -174,7 +185,7 @@ class Tier:
         if not self._started:
             self._reads_before += 1
             if self._reads_before > self.options.START_AFTER:
-                self.start()
+                self._try_start()
         elif self._pid != os.getpid():  # forked without Python's knowledge, as uWSGI does
             self.stop()
         elif self.channel is not None and self.now() >= self.store.valid_until:

@@ -1,6 +1,6 @@
 """Time a hit of TieredCache beside one of Django's LocMemCache, in one process and one run.
 
-    python -m tests.benchmarks.hits [--json]
+python -m tests.benchmarks.hits [--json]
 """
 
 import argparse

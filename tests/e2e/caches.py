@@ -24,10 +24,17 @@ READY_WITHIN = 20.0  # seconds
 
 
 class SlowConnection(redis.Connection):
-    """A connection that sits on some replies to a GET, as a busy process does."""
+    """A connection of a busy process: it sits on some replies to a GET, or does not come to read.
+
+    Attributes:
+        delay: Upper bound in seconds of the time between a reply to a GET and its use.
+        share: Share of those replies that are delayed.
+        deaf: From when to when, on the monotonic clock, nothing is read from the channel.
+    """
 
     delay = 0.0
     share = 0.0
+    deaf = (0.0, 0.0)
     _is_read = False
 
     def send_command(self, *args: Any, **kwargs: Any) -> None:
@@ -41,6 +48,9 @@ class SlowConnection(redis.Connection):
 
     def read_response(self, *args: Any, **kwargs: Any) -> Any:
         reply = super().read_response(*args, **kwargs)
+        # Nobody but the channel takes push messages.
+        if kwargs.get("push_request") and self.deaf[0] < (now := time.monotonic()) < self.deaf[1]:
+            time.sleep(self.deaf[1] - now)
         if self._is_read and random.random() < self.share:
             time.sleep(random.uniform(0, self.delay))
         return reply

@@ -103,6 +103,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--pause", type=float, default=Plan.pause, help="seconds between calls")
     parser.add_argument("--faults", action="store_true", help="disturb the run")
+    parser.add_argument("--deaf", type=float, default=0.0, help="seconds without the channel")
     parser.add_argument("--mutation", choices=MUTATIONS, help="break the tier on purpose")
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--json", action="store_true")
@@ -114,6 +115,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         writes=given.writes,
         pause=given.pause,
         faults=given.faults,
+        deaf=given.deaf,
         mutation=given.mutation,
         seed=given.seed,
     )

@@ -13,35 +13,38 @@ CHANNEL = "redis_optimizer:channel:"
 FREEZE = 5.0  # seconds
 
 
-def cut_channels(server: EmbeddedServer) -> int:
-    """Close the connections that invalidations arrive on; return how many there were."""
+def cut_channels(server: EmbeddedServer) -> str:
+    """Close the connections that invalidations arrive on."""
     with redis.Redis.from_url(server.url) as admin:
         channels = [
             client["id"] for client in admin.client_list() if client["name"].startswith(CHANNEL)
         ]
         for channel in channels:
             admin.client_kill_filter(_id=channel)
-    return len(channels)
+    return f"{len(channels)} channels"
 
 
-def freeze(server: EmbeddedServer) -> None:
+def freeze(server: EmbeddedServer) -> str:
     """Let connections stay open while nothing answers."""
     server.freeze()
     try:
         time.sleep(FREEZE)
     finally:
         server.thaw()
+    return f"for {FREEZE} s"
 
 
-def restart(server: EmbeddedServer) -> None:
+def restart(server: EmbeddedServer) -> str:
     """Stop the server as an operator does, and start it again."""
     server.restart()
+    return "came back"
 
 
-def crash(server: EmbeddedServer) -> None:
+def crash(server: EmbeddedServer) -> str:
     """Kill the server and start it again; what it acknowledged is on its disk."""
     server.kill()
     server.restart()
+    return "came back"
 
 
 # When each begins, as a share of the run. A run of 12 seconds has room for the freeze.
@@ -55,16 +58,16 @@ SCHEDULE: list[tuple[float, Callable[[EmbeddedServer], object]]] = [
 SHORTEST = 12.0  # seconds
 
 
-def disturb(server: EmbeddedServer, seconds: float) -> dict[str, float]:
+def disturb(server: EmbeddedServer, seconds: float) -> dict[str, object]:
     """Make everything go wrong that SCHEDULE lists, in a run of that many seconds.
 
     Returns:
-        When each fault was over, in seconds from the start.
+        What came of each fault.
     """
     began = time.monotonic()
-    over = {}
+    outcomes: dict[str, object] = {}
     for share, fault in SCHEDULE:
         time.sleep(max(0.0, began + share * seconds - time.monotonic()))
-        fault(server)
-        over[f"{fault.__name__} at {share * seconds:.1f} s"] = round(time.monotonic() - began, 3)
-    return over
+        name = f"{fault.__name__} at {time.monotonic() - began:.1f} s"
+        outcomes[name] = fault(server)
+    return outcomes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from math import inf
 from typing import Any
 
 from redis_optimizer.core.store import LocalStore
@@ -26,7 +27,19 @@ def drop_nothing() -> None:
     LocalStore.drop = drop  # type: ignore[method-assign]  # that is the mutation
 
 
+def trust_for_ever() -> None:
+    """Serve what is kept for as long as the channel has not been found lost."""
+    open_store = LocalStore.open
+
+    def open_for_ever(self: LocalStore, valid_until: float = inf) -> None:
+        open_store(self, inf)
+
+    LocalStore.open = open_for_ever  # type: ignore[method-assign]  # that is the mutation
+    LocalStore.extend = lambda *_: None  # type: ignore[method-assign]  # as above
+
+
 MUTATIONS: dict[str, Callable[[], None]] = {
     "no-lease": fill_without_lease,
     "no-drop": drop_nothing,
+    "no-bound": trust_for_ever,
 }

@@ -30,6 +30,9 @@ class Plan:
         delay_share: Share of the replies to a GET that are delayed.
         heartbeat: HEARTBEAT of the tier in seconds.
         max_staleness: MAX_STALENESS of the tier in seconds.
+        writers: The roles that write; the others only read.
+        deaf: Seconds during which the channels' threads do not come to read, as in a process that
+            is starved; from half a second after the start. Reads and writes go on.
         grace: Seconds between the last write and the comparison with Redis. Less than
             max_staleness, so that no entry has left the tier by its age alone.
         faults: Cut the channels, freeze the server and restart it while all that goes on.
@@ -48,6 +51,8 @@ class Plan:
     delay_share: float = 0.02
     heartbeat: float = 1.0
     max_staleness: float = 3.0
+    writers: tuple[str, ...] = tuple(ROLES)
+    deaf: float = 0.0
     grace: float = 1.0
     faults: bool = False
     mutation: str | None = None

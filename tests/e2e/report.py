@@ -24,7 +24,7 @@ class Report:
         writes: The number of writes that were acknowledged.
         differing: Entries that differed from Redis after the last write, with both versions.
         errors: How many calls failed, by the name of the error.
-        faults: What went wrong on purpose, and when it was over.
+        faults: What went wrong on purpose and when, and what came of it.
     """
 
     plan: Plan
@@ -33,7 +33,7 @@ class Report:
     writes: int = 0
     differing: list[str] = field(default_factory=list)
     errors: Counter[str] = field(default_factory=Counter)
-    faults: dict[str, float] = field(default_factory=dict)
+    faults: dict[str, object] = field(default_factory=dict)
 
     @property
     def total(self) -> Tally:
@@ -55,7 +55,8 @@ class Report:
         if total.max_stale_ms > self.plan.max_staleness * 1000:
             found.append(f"a read was {total.max_stale_ms:.0f} ms stale")
         for role, tally in self.tallies.items():
-            if tally.stale_share >= STALE_SHARE:
+            # One that does not listen is stale in all it reads, up to the bound.
+            if tally.stale_share >= STALE_SHARE and not self.plan.deaf:
                 found.append(f"{tally.stale_share:.2%} of the reads of {role} were stale")
             if role != TIERED and tally.stale:
                 found.append(f"{role} keeps nothing, but {tally.stale} of its reads were stale")
@@ -81,5 +82,5 @@ class Report:
             f"{self.writes} writes, hit ratio {self.hit_ratio:.1%}, "
             f"{len(self.differing)} entries differ, errors {dict(self.errors)}"
         )
-        lines += [f"{fault}: over at {over} s" for fault, over in self.faults.items()]
+        lines += [f"{fault}: {outcome}" for fault, outcome in self.faults.items()]
         return "\n".join([*lines, *(f"VIOLATION: {line}" for line in self.violations)])

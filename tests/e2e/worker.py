@@ -11,7 +11,15 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
-from .caches import RawCache, configure, document, open_cache, version_of, wait_until_ready
+from .caches import (
+    RawCache,
+    SlowConnection,
+    configure,
+    document,
+    open_cache,
+    version_of,
+    wait_until_ready,
+)
 from .history import ABSENT, STRIDE, UNKNOWN, History
 from .plan import TIERED, Plan
 
@@ -37,11 +45,12 @@ class Visitor(Thread):
     def run(self) -> None:
         cache = open_cache(self.role, self.url)
         calls = {name: getattr(self, name) for name in (*READS, *WRITES)}
+        writes_share = self.plan.writes if self.role in self.plan.writers else 0.0
         reads, writes = list(READS), list(WRITES)
         read_weights, write_weights = list(READS.values()), list(WRITES.values())
         while time.monotonic() < self.until:
             time.sleep(self.random.expovariate(1 / self.plan.pause))
-            if self.random.random() < self.plan.writes:
+            if self.random.random() < writes_share:
                 [name] = self.random.choices(writes, write_weights)
             else:
                 [name] = self.random.choices(reads, read_weights)
@@ -152,7 +161,9 @@ def take_part(plan: Plan, number: int, url: str, gate: Barrier) -> dict[str, Any
         Visitor(plan, role, url, number * plan.threads + index) for index in range(plan.threads)
     ]
     gate.wait(PATIENCE)
-    until = time.monotonic() + plan.seconds
+    start = time.monotonic()
+    SlowConnection.deaf = (start + 0.5, start + 0.5 + plan.deaf)
+    until = start + plan.seconds
     for visitor in visitors:
         visitor.until = until
         visitor.start()

@@ -1,0 +1,152 @@
+"""`manage.py demo` starts everything, says what goes wrong, and leaves nothing behind."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+import redis
+
+from redis_optimizer.embedded import EmbeddedServer
+from tests.demo import STOP, needs_demo, run_demo, running_demo
+from tests.servers import wait_until
+
+pytestmark = needs_demo
+
+
+def parent_of(process: int) -> int:
+    """Return the id of a process's parent."""
+    return int(subprocess.check_output(["ps", "-o", "ppid=", "-p", str(process)]))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_stops_all_of_it_in_order(tmp_path: Path, number: signal.Signals) -> None:
+    if signal.getsignal(number) is signal.SIG_IGN:
+        pytest.skip("the tests run under nohup, and so would the demo")
+    with running_demo(tmp_path / "files") as demo:
+        assert demo.client().get("/").status == 200
+        assert demo.end(number) == 0
+        demo.wait_gone()
+        said = demo.log.read_text()
+    assert said.endswith("Stopped.\n")
+    assert "Traceback" not in said
+
+
+def test_all_of_it_ends_when_the_command_is_killed(tmp_path: Path) -> None:
+    with running_demo(tmp_path / "files") as demo:
+        assert demo.end(signal.SIGKILL) == -signal.SIGKILL
+        demo.wait_gone()
+
+
+def test_it_says_that_the_site_ended(tmp_path: Path) -> None:
+    with running_demo(tmp_path / "files") as demo:
+        worker = demo.client().get("/").process
+        os.kill(parent_of(worker), signal.SIGKILL)
+        assert demo.process.wait(STOP) == 1
+        assert "The site ended unexpectedly (exit status -9)." in demo.log.read_text()
+
+
+def test_it_says_that_the_server_ended(tmp_path: Path) -> None:
+    with running_demo(tmp_path / "files") as demo:
+        with redis.Redis("127.0.0.1", demo.redis_port) as client:
+            os.kill(client.info("server")["process_id"], signal.SIGKILL)
+        assert demo.process.wait(STOP) == 1
+        assert "The Redis server ended unexpectedly." in demo.log.read_text()
+        demo.wait_gone()
+
+
+def test_what_was_changed_is_kept_in_a_directory(tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
+    with running_demo(tmp_path / "files", "--keep", str(kept)) as demo:
+        client = demo.client("operator1")
+        client.get("/settings/")
+        client.post("/settings/", theme="dark", timezone="Asia/Tokyo")
+        demo.end(signal.SIGINT)
+    with running_demo(tmp_path / "files", "--keep", str(kept)) as demo:
+        page = demo.client("operator1").get("/settings/").text
+        assert '<option value="Asia/Tokyo" selected>' in page
+        assert len(demo.client().get("/").text.split('href="/organisations/')) == 21
+
+
+def test_it_uses_the_server_of_redis_url_and_leaves_it_running(
+    tmp_path: Path, server: EmbeddedServer
+) -> None:
+    with running_demo(tmp_path / "files", REDIS_URL=server.url) as demo:
+        assert demo.facts["redis_url"] == server.url
+        demo.client().get("/")
+        demo.end(signal.SIGINT)
+    with redis.Redis.from_url(server.url) as client:
+        keys = client.keys("example-*:1:organisations")
+    assert len(keys) == 1
+
+
+def test_health_says_that_the_server_is_gone_and_that_it_is_back(tmp_path: Path) -> None:
+    with EmbeddedServer() as own, running_demo(tmp_path / "files", REDIS_URL=own.url) as demo:
+        client = demo.client()
+
+        def health() -> tuple[int, dict[str, str]]:
+            reply = client.get("/api/health")
+            return reply.status, json.loads(reply.text)["checks"]
+
+        assert health() == (200, {"database": "ok", "cache": "ok"})
+        own.kill()
+        wait_until(lambda: health() == (503, {"database": "ok", "cache": "failing"}), STOP)
+        own.restart()
+        wait_until(lambda: health() == (200, {"database": "ok", "cache": "ok"}), STOP)
+
+
+def test_a_port_that_is_taken_is_said_at_once() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        ended = run_demo("--port", str(port))
+    assert ended.returncode == 1
+    assert f"Port {port} cannot be used (Address already in use)" in ended.stderr
+    assert "--port" in ended.stderr
+    assert ended.stdout == ""
+
+
+def test_a_server_that_does_not_answer_is_said() -> None:
+    ended = run_demo("--port", "0", REDIS_URL="redis://127.0.0.1:1/0")
+    assert ended.returncode == 1
+    assert "127.0.0.1:1" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_a_missing_extra_is_said(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['gunicorn'] = None\n")
+    paths = os.pathsep.join([str(tmp_path), str(Path(__file__).parent.parent)])
+    ended = run_demo("--port", "0", PYTHONPATH=paths)
+    assert ended.returncode == 1
+    assert "The demo needs gunicorn: pip install 'redis-optimizer[demo]'" in ended.stderr
+
+
+@pytest.mark.parametrize("option", ["--workers", "--threads", "--seconds"])
+def test_numbers_must_be_above_0(option: str) -> None:
+    ended = run_demo(option, "0")
+    assert ended.returncode == 2
+    assert f"{option}: 0 is not a number above 0" in ended.stderr
+
+
+def test_smoke_saves_commands_and_shows_every_change() -> None:
+    ended = run_demo("--smoke", "--json", "--seconds", "2")
+    assert ended.returncode == 0, ended.stderr
+    figures = json.loads(ended.stdout)
+    assert figures["faults"] == []
+    assert figures["saving_percent"] > 50
+    for run in (figures["plain"], figures["tiered"]):
+        assert run["changes"] > 0
+        assert run["failures"] == run["stale_own_reads"] == run["changes_missed"] == 0
+        assert run["changes_followed"] == 24
+        assert run["commands"] == sum(run["commands_by_name"].values())
+        assert run["requests"] == sum(run["requests_by_kind"].values())
+
+
+def test_smoke_that_is_interrupted_has_not_succeeded(tmp_path: Path) -> None:
+    with running_demo(tmp_path / "files", "--smoke", ready=False) as demo:
+        wait_until(lambda: "Traffic" in demo.log.read_text(), 60)
+        assert demo.end(signal.SIGINT) == 128 + signal.SIGINT
+        assert not any(demo.temporary.iterdir())
+        assert "Traceback" not in demo.log.read_text()

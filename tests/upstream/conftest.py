@@ -1,0 +1,48 @@
+"""Collect the suites, leave out what deselected.py lists, and check that L1 took part."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from deselected import DESELECTED
+from suite_django_redis import VARIANTS
+
+
+class Suite(pytest.Module):
+    """Stands for the modules of django-redis's tests that suite_django_redis.py names."""
+
+    def collect(self) -> Iterator[pytest.Module]:
+        import sources
+
+        for name in self.obj.MODULES:
+            path = sources.django_redis_tests() / f"{name}.py"
+            yield pytest.Module.from_parent(self, path=path)
+
+
+def pytest_pycollect_makemodule(module_path: Path, parent: Any) -> pytest.Module | None:
+    if module_path.name != "suite_django_redis.py":
+        return None
+    suite: pytest.Module = Suite.from_parent(parent, path=module_path)
+    return suite
+
+
+@pytest.fixture(params=VARIANTS)
+def cache(request: pytest.FixtureRequest, settings: Any) -> Iterator[Any]:
+    """Yield the default cache, as django-redis's own fixture of that name does."""
+    from django.core.cache import cache
+    from l1 import await_ready, count_served
+    from upstream_settings import caches
+
+    settings.CACHES = caches(**VARIANTS[request.param])
+    await_ready(without=("doesnotexist",))
+    yield cache
+    count_served()
+    cache.clear()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        for test, reason in DESELECTED.items():
+            if item.nodeid.endswith(test) or item.nodeid.partition("[")[0].endswith(test):
+                item.add_marker(pytest.mark.skip(reason=reason))
