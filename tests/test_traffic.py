@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 import redis
 
+from example_project.demo import traffic
 from example_project.demo.client import processes
 from example_project.demo.commandstats import CommandCounter
 from example_project.demo.comparison import Comparison, Run
@@ -41,12 +42,12 @@ def test_visitors_do_everything_and_find_nothing_wrong(site: Demo) -> None:
     for visitor in visitors:
         for _ in range(sum(MIX.values())):
             visitor.take_turn()
-    traffic = drive(visitors, seconds=0.1)
+    seen = drive(visitors, seconds=0.1)
     spread = follow(visitors, pids)
-    assert traffic.failures == traffic.stale == []
-    assert traffic.changes >= 8
-    assert traffic.requests["health"] >= 6 * MIX["health"]
-    assert (spread.changes, spread.missed) == (24, 0)
+    assert seen.failures == seen.stale == []
+    assert seen.changes >= 8
+    assert seen.requests["health"] >= 6 * MIX["health"]
+    assert (spread.changes, spread.missed, spread.faults) == (24, 0, [])
 
 
 @needs_demo
@@ -67,6 +68,19 @@ def test_older_settings_than_the_own_change_are_stale(operator: Visitor) -> None
     operator.open_settings()
     assert len(operator.traffic.stale) == 3  # the settings page shows them twice
     assert operator.traffic.failures == []
+
+
+@needs_demo
+def test_a_change_that_is_never_shown_is_missed(
+    site: Demo, operator: Visitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(traffic, "DEADLINE", 0.1)
+    monkeypatch.setattr(traffic, "ROUNDS", 1)
+    operator.states[0] = "paused"  # an integration that no process knows
+    monkeypatch.setattr(operator.chance, "choice", lambda options: sorted(options)[-1])
+    spread = follow([operator], processes(site.port, 2))
+    assert (spread.changes, spread.missed) == (2, 4)
+    assert any("older states on the page" in fault for fault in spread.faults)
 
 
 @needs_demo
@@ -96,9 +110,9 @@ def test_a_site_that_ends_is_a_failure(site: Demo) -> None:
     visitor.arrive()
     visitor.client.close()
     visitor.client.connection.port = 1
-    traffic = drive([visitor], seconds=5)
-    assert len(traffic.failures) == 1
-    assert traffic.failures[0].startswith("no answer")
+    seen = drive([visitor], seconds=5)
+    assert len(seen.failures) == 1
+    assert seen.failures[0].startswith("no answer")
 
 
 def test_commands_are_counted_without_the_question(server: EmbeddedServer) -> None:
@@ -115,8 +129,8 @@ def test_commands_are_counted_without_the_question(server: EmbeddedServer) -> No
 
 def run(name: str, commands: int) -> Run:
     """Return a run of 100 requests in which all went well."""
-    traffic = Traffic(requests=Counter(home=100), changes=2, seconds=[0.01] * 100)
-    return Run(name, traffic, Counter(GET=commands), Spread(changes=2, slowest=0.25))
+    seen = Traffic(requests=Counter(home=100), changes=2, seconds=[0.01] * 100)
+    return Run(name, seen, Counter(GET=commands), Spread(changes=2, slowest=0.25))
 
 
 GOOD = Comparison(plain=run("plain django-redis", 300), tiered=run("TieredCache", 30))

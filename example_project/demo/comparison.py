@@ -42,7 +42,7 @@ class Run:
 
     def find_faults(self) -> list[str]:
         """Return what went wrong, in words."""
-        counted = Counter(self.traffic.failures + self.traffic.stale)
+        counted = Counter(self.traffic.failures + self.traffic.stale + self.spread.faults)
         found = [f"{self.name}: {count} x {what}" for what, count in counted.most_common()]
         if self.spread.missed:
             found.append(f"{self.name}: {self.spread.missed} changes not shown in {DEADLINE:.0f} s")

@@ -2,13 +2,14 @@
 
 import shutil
 from dataclasses import dataclass, replace
+from http.client import HTTPException
 
 from .commandstats import CommandCounter
 from .comparison import Comparison, Run
 from .ground import Ground
 from .progress import Progress
 from .traffic import arrive, drive, follow
-from .website import Website, listen
+from .website import Website, WebsiteError, listen
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +32,7 @@ class Smoke:
         """Run both sites, one after the other.
 
         Raises:
-            WebsiteError: a site cannot be started.
+            WebsiteError: a site cannot be started or does not answer.
         """
         return Comparison(
             plain=self._run("plain django-redis", True, progress),
@@ -43,15 +44,16 @@ class Smoke:
             with progress.step(f"Starting the site with {name}"):
                 site.wait()
             counter.restart()
-            with progress.step("  Visitors arrive and log in"):
-                visitors = arrive(site.port, site.processes)
-            with progress.step("  Traffic"):
-                traffic = drive(visitors, seconds=self.seconds, note=progress.note)
-            commands = counter.count()
-            with progress.step("  Following changes through all processes"):
-                spread = follow(visitors, site.processes, note=progress.note)
-            if site.status is not None:
-                traffic.failures.append("the web server ended unexpectedly")
+            try:
+                with progress.step("  Visitors arrive and log in"):
+                    visitors = arrive(site.port, site.processes)
+                with progress.step("  Traffic"):
+                    traffic = drive(visitors, seconds=self.seconds, note=progress.note)
+                commands = counter.count()
+                with progress.step("  Following changes through all processes"):
+                    spread = follow(visitors, site.processes, note=progress.note)
+            except (OSError, HTTPException) as error:
+                raise WebsiteError(f"The site gave no answer: {error}\n{site.tail()}") from error
             if traffic.failures:
                 progress.line(site.tail())
         return Run(name, traffic, commands, spread)

@@ -8,7 +8,8 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from http.client import HTTPException
 
 from example_project.dashboard.accounts import OPERATORS, PASSWORD
 
@@ -29,7 +30,11 @@ def silent(text: str) -> None:
 
 
 def arrive(port: int, processes: list[int], *, seed: int = 1) -> list[Visitor]:
-    """Return visitors spread evenly over the processes, the operators among them logged in."""
+    """Return visitors spread evenly over the processes, the operators among them logged in.
+
+    Raises:
+        OSError, HTTPException: the site does not answer.
+    """
 
     def enter(number: int) -> Visitor:
         client = Client(port)
@@ -59,7 +64,7 @@ def drive(visitors: list[Visitor], *, seconds: float, note: Note = silent) -> Tr
         while not stopping.is_set() and time.monotonic() - started < seconds:
             try:
                 visitor.take_turn()
-            except (OSError, KeyError) as error:
+            except (OSError, HTTPException, KeyError) as error:
                 visitor.traffic.failures.append(f"no answer: {error!r}")
                 return
 
@@ -89,19 +94,26 @@ class Spread:
         changes: number of changes that were followed.
         missed: those that some process did not show within 15 seconds.
         slowest: seconds until the last process showed a change, at most.
+        faults: what was wrong with the visitors' own requests meanwhile.
     """
 
     changes: int = 0
     missed: int = 0
     slowest: float = 0.0
+    faults: list[str] = field(default_factory=list)
 
 
 def follow(visitors: list[Visitor], processes: list[int], *, note: Note = silent) -> Spread:
-    """Make changes, and ask every process of the site until each of them shows them."""
+    """Make changes, and ask every process of the site until each of them shows them.
+
+    Raises:
+        OSError, HTTPException: the site does not answer.
+    """
     spread = Spread()
     for visitor in visitors:
         if not visitor.operator:
             continue
+        visitor.traffic = Traffic()
         watchers = [visitor.open_another(process) for process in processes]
         for change in (visitor.change_state, visitor.change_settings) * ROUNDS:
             for watcher in watchers:  # every process now holds what is about to be replaced
@@ -118,4 +130,5 @@ def follow(visitors: list[Visitor], processes: list[int], *, note: Note = silent
             note(f"{spread.changes} changes")
         for watcher in watchers:
             watcher.close()
+        spread.faults += visitor.traffic.failures + visitor.traffic.stale
     return spread

@@ -19,7 +19,7 @@ BASE_DIR = Path(__file__).resolve().parent.parent.parent
 HOST = "127.0.0.1"
 START_TIMEOUT = 60.0  # seconds; all workers answer after about one on an idle machine
 STOP_TIMEOUT = 5.0  # seconds before a server that does not stop is killed
-KEEP_ALIVE = 30  # seconds that an idle connection stays open, so that clients can pause
+KEEP_ALIVE = 120  # seconds that an idle connection stays open: a client stays with its process
 
 
 class WebsiteError(Exception):

@@ -42,8 +42,8 @@ class Coroutines:
         """See :meth:`has_key`."""
         entry = self._store.find(self._final(key, version))
         if entry is None:
-            return await _in_thread(self.has_key)(key, version)
-        return entry.load is not MISSING
+            return bool(await _in_thread(self.has_key)(key, version))
+        return bool(entry.load is not MISSING)
 
     async def aget_or_set(
         self: Any,

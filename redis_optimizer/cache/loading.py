@@ -62,13 +62,32 @@ class Loading:
 
     def run(self) -> Any:
         """Return the value, found in Redis or made."""
-        step = self._load_in_fleet if self._fleet else self._load
-        return thaw(*self._tier.flights.run(self.final, step))
+        return thaw(*self._tier.flights.run(self.final, self._lead))
 
     async def arun(self) -> Any:
         """Return the value, found in Redis or made, without blocking the event loop."""
-        step = self._aload_in_fleet if self._fleet else self._aload
-        return thaw(*await self._tier.flights.arun(self.final, step))
+        return thaw(*await self._tier.flights.arun(self.final, self._alead))
+
+    def _lead(self) -> Shared:
+        with self._open_to_others():
+            return self._load_in_fleet() if self._fleet else self._load()
+
+    async def _alead(self) -> Shared:
+        with self._open_to_others():
+            return await (self._aload_in_fleet() if self._fleet else self._aload())
+
+    @contextlib.contextmanager
+    def _open_to_others(self) -> Iterator[None]:
+        """Let others share this load until the key is written: they must not get what was before.
+
+        Begins before anything is read, so that no write falls between.
+        """
+        forget = functools.partial(self._tier.flights.forget, self.final)
+        unwatch = self._tier.store.watch(self.final, forget)
+        try:
+            yield
+        finally:
+            unwatch()
 
     # Within the process
 
@@ -124,7 +143,7 @@ class Loading:
         while True:
             woken = asyncio.Event()
             lock = self._lock()
-            with self._watching(lock, functools.partial(loop.call_soon_threadsafe, woken.set)):
+            with self._watching(lock, functools.partial(_set_from_thread, loop, woken)):
                 found = await self._cache.aget(self._key, MISSING, self._version)
                 if found is not MISSING:
                     return self._share(found)
@@ -189,6 +208,11 @@ class Loading:
         """Give everybody what a later reader gets: a serializer may turn a tuple into a list."""
         client = self._cache.client
         return client.encode(made), client.decode
+
+
+def _set_from_thread(loop: asyncio.AbstractEventLoop, event: asyncio.Event) -> None:
+    with contextlib.suppress(RuntimeError):  # the loop was closed with the waiter in it
+        loop.call_soon_threadsafe(event.set)
 
 
 _in_thread = sync_to_async(thread_sensitive=False)

@@ -189,6 +189,14 @@ class Flights:
             finally:
                 outcome = flight = None
 
+    def forget(self, key: Hashable) -> None:
+        """Let nobody else join the load of ``key``: what it has read may be out of date by now.
+
+        Those who wait for it already get what it loads; the next caller starts a load of its own.
+        """
+        with self._lock:
+            self._table.pop(key, None)
+
     def reset(self) -> None:
         """Forget every flight; for a forked child, where the threads that load do not exist."""
         self._lock = threading.Lock()  # the fork may have happened while another thread held it

@@ -1,1 +1,1 @@
-"""Programs that measure. They print ratios against a peer in one run; no test asserts their times."""
+"""Programs that measure: they print ratios against a peer in one run. No test asserts a time."""

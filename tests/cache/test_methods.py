@@ -121,7 +121,7 @@ def test_reads_agree_when_a_write_was_done_but_its_reply_was_lost(
     done = getattr(warm.client, name)
 
     def lose_the_reply(*args: Any, **kwargs: Any) -> Any:
-        with contextlib.suppress(ValueError):
+        with contextlib.suppress(Exception):  # some fail anyway
             done(*args, **kwargs)
         raise RedisConnectionError("the reply was lost")
 

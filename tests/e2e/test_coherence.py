@@ -49,6 +49,8 @@ def starved(mutation: str | None = None) -> Report:
             heartbeat=0.5,
             max_staleness=2,
             deaf=3,
+            # A value whose TTL is not known leaves at the age of the bound by itself.
+            options={"EXACT_TTL": True},
             mutation=mutation,
         )
     )

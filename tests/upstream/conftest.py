@@ -1,4 +1,4 @@
-"""Collect the suites, leave out what deselected.py lists, and check that L1 took part."""
+"""Collect the suites, give them a cache, and leave out what deselected.py lists."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,17 +27,25 @@ def pytest_pycollect_makemodule(module_path: Path, parent: Any) -> pytest.Module
     return suite
 
 
+@pytest.fixture(autouse=True)
+def default_cache(settings: Any) -> None:
+    """Make the default cache: one of django-redis's fixtures deletes it before asking for it."""
+    from django.core.cache import caches
+
+    assert caches["default"]
+
+
 @pytest.fixture(params=VARIANTS)
 def cache(request: pytest.FixtureRequest, settings: Any) -> Iterator[Any]:
     """Yield the default cache, as django-redis's own fixture of that name does."""
     from django.core.cache import cache
-    from l1 import await_ready, count_served
+    from l1 import await_l1
     from upstream_settings import caches
 
-    settings.CACHES = caches(**VARIANTS[request.param])
-    await_ready(without=("doesnotexist",))
+    settings.CACHES = caches(VARIANTS[request.param])
+    await_l1(without=("doesnotexist",))
+    assert cache.client  # a test of close() expects one that was used before
     yield cache
-    count_served()
     cache.clear()
 
 

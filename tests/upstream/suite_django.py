@@ -3,8 +3,7 @@
 from cache.tests import BaseCacheTests, caches_setting_for_tests
 from django.conf import settings
 from django.test import TestCase, override_settings
-from l1 import await_ready, count_served
-from redis.exceptions import ResponseError
+from l1 import await_l1
 
 
 @override_settings(
@@ -13,16 +12,11 @@ from redis.exceptions import ResponseError
         exclude={"cull", "zero_cull"},
         BACKEND=settings.BACKEND,
         LOCATION=settings.REDIS_TEST_URL,
-        OPTIONS={"L1": {"START_AFTER": 0}},
+        # What the keys of the aliases begin with: two of them have a key function of their own.
+        OPTIONS={"L1": {"PREFIXES": [":", "cacheprefix", "CUSTOM-"]}},
     )
 )
 class TieredCacheTests(BaseCacheTests, TestCase):
-    incr_decr_type_error = ResponseError
-
     def setUp(self) -> None:
         super().setUp()
-        await_ready()
-
-    def tearDown(self) -> None:
-        count_served()
-        super().tearDown()
+        await_l1()

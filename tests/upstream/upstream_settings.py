@@ -15,6 +15,8 @@ REDIS_TEST_URL = _server.enter_context(EmbeddedServer()).url
 
 # At the end: its modules have common names, and nothing that is installed may give way to them.
 sys.path.append(str(sources.django_tests()))
+# Here, too, because this runs in pytest-xdist's main process before the others begin.
+sources.django_redis_tests()
 
 SECRET_KEY = "only-for-tests"
 USE_TZ = False
@@ -30,7 +32,7 @@ BACKEND = "redis_optimizer.cache.TieredCache"
 CACHE_HERD_TIMEOUT = 2
 
 
-def caches(**options: object) -> dict[str, dict[str, Any]]:
+def caches(options: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Return CACHES with the aliases that django-redis's tests expect."""
     twice = [REDIS_TEST_URL, REDIS_TEST_URL]
     settings = {
@@ -42,11 +44,11 @@ def caches(**options: object) -> dict[str, dict[str, Any]]:
     return {
         alias: {
             "BACKEND": BACKEND,
-            "OPTIONS": {"L1": {"START_AFTER": 0}, **options},
+            "OPTIONS": options,
             **rest,
         }
         for alias, rest in settings.items()
     }
 
 
-CACHES = caches()
+CACHES = caches({})
