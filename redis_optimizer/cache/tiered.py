@@ -9,6 +9,7 @@ from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache, default_
 from django_redis.cache import CONNECTION_INTERRUPTED, RedisCache, omit_exception
 from django_redis.client.default import DefaultClient
 from django_redis.exceptions import ConnectionInterrupted
+from django_redis.util import CacheKey
 from redis.exceptions import RedisError
 
 from redis_optimizer.cache.coherent import coherent
@@ -225,7 +226,9 @@ class TieredCache(Coroutines, RedisCache[Any]):
             ValueError: when there is no such key.
         """
         old = self.version if version is None else version
-        finals = (self._final(key, old), self._final(key, old + delta))
+        # A ready-made key names its version: django-redis takes the new key's name out of it.
+        name = key.original_key() if isinstance(key, CacheKey) else key
+        finals = (self._final(key, old), self._final(name, old + delta))
         try:
             return super().incr_version(key, delta, version, client)
         finally:

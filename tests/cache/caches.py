@@ -1,6 +1,8 @@
 """Caches as a site would configure them, and the server's own count of what they send."""
 
 import contextlib
+import threading
+import uuid
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -67,7 +69,29 @@ def is_kept(cache: TieredCache, key: Any, version: int | None = None) -> bool:
     )
 
 
-def is_dropped(cache: TieredCache, key: Any) -> None:
+def settle(cache: TieredCache) -> None:
+    """Wait until the process has heard of every write so far, its own among them.
+
+    Else an invalidation that is still on its way may let go of what the test reads next.
+    """
+    heard = threading.Event()
+    final = cache.client.make_key(f"settle {uuid.uuid4().hex}")
+    end = cache.tier.store.watch(final, heard.set)
+    cache.client.get_client(write=True).set(final, b"", px=1)
+    assert heard.wait(READY_WITHIN), "no invalidation came"
+    end()
+
+
+def keep(cache: TieredCache, values: Mapping[Any, Any], **kwargs: Any) -> None:
+    """Write values, and read them so that the process knows them."""
+    cache.set_many(dict(values), **kwargs)
+    settle(cache)
+    for key in values:
+        cache.get(key)
+        assert is_kept(cache, key)
+
+
+def wait_dropped(cache: TieredCache, key: Any) -> None:
     """Wait until the process has let go of the key."""
     wait_until(lambda: not is_kept(cache, key))
 

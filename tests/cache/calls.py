@@ -10,7 +10,7 @@ KEYS = [
     for key in ("int", "text", "big", "set", "set2", "hash", "zset", "absent", "dest")
     for version in (None, 2)
 ]
-"""What :func:`fill` makes, and keys that it does not: "absent" and "dest", and most of version 2."""
+"""What :func:`fill` makes, and what it does not: "absent", "dest" and most of version 2."""
 
 
 def fill(cache: RedisCache[Any]) -> None:

@@ -131,9 +131,7 @@ def test_reads_agree_when_a_write_was_done_but_its_reply_was_lost(
     assert_agrees(warm, mirror)
 
 
-@pytest.mark.parametrize(
-    "call", [c for c in CALLS if hasattr(BaseCache, f"a{c.name}")], ids=repr
-)
+@pytest.mark.parametrize("call", [c for c in CALLS if hasattr(BaseCache, f"a{c.name}")], ids=repr)
 def test_a_coroutine_does_what_its_method_does(
     warm: TieredCache, other: RedisCache[Any], mirror: RedisCache[Any], call: Call
 ) -> None:
@@ -166,9 +164,7 @@ def test_a_lock_of_another_version_is_seen_as_well(
     assert not warm.has_key("absent", version=2)
 
 
-def test_a_key_deleted_under_another_prefix_is_dropped(
-    url: str, mirror: RedisCache[Any]
-) -> None:
+def test_a_key_deleted_under_another_prefix_is_dropped(url: str, mirror: RedisCache[Any]) -> None:
     mine = tiered(url, l1={"PREFIXES": ["t:", "other:"], "START_AFTER": 0})
     final = mine.client.make_key("k", prefix="other")
     mirror.set(final, "old")

@@ -49,8 +49,18 @@ def cache(request: pytest.FixtureRequest, settings: Any) -> Iterator[Any]:
     cache.clear()
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    unknown = set(DESELECTED)
     for item in items:
         for test, reason in DESELECTED.items():
-            if item.nodeid.endswith(test) or item.nodeid.partition("[")[0].endswith(test):
+            if split_id(test) <= split_id(item.nodeid):
                 item.add_marker(pytest.mark.skip(reason=reason))
+                unknown.discard(test)
+    # Only when all of the suites were asked for: then a name without a test is an old one.
+    if unknown and all(Path(arg).is_dir() for arg in config.args):
+        raise pytest.UsageError(f"deselected.py lists tests that do not exist: {unknown}")
+
+
+def split_id(test: str) -> set[str]:
+    return set(test.replace("[", "::[").split("::"))

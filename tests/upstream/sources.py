@@ -40,9 +40,11 @@ def unpack(project: str, folder: str, *left_out: str) -> Path:
 def download(project: str, directory: str) -> Path:
     """Download the sdist of the installed version."""
     subprocess.run(
-        [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
-        + ["--no-deps", "--no-binary", project, "--dest", directory]
-        + [f"{project}=={version(project)}"],
+        [
+            *(sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"),
+            *("--no-deps", "--no-binary", project, "--dest", directory),
+            f"{project}=={version(project)}",
+        ],
         check=True,
     )
     (sdist,) = Path(directory).glob("*.tar.gz")

@@ -110,7 +110,7 @@ class Fleet:
 
     def connect(self) -> str:
         """Wait until every worker is connected; return what one of them had to note, if any."""
-        return max(message["note"] for message in self._gather("note"))
+        return max(str(message["note"]) for message in self._gather("note"))
 
     def run(self) -> list[dict[str, Any]]:
         """Let the workers replay their requests, and return what each of them saw."""
