@@ -95,6 +95,7 @@ class Channel:
         self._pool = pool
         self._control = f"{CONTROL}:{namespace}"
         self._now = now
+        self._pid = os.getpid()
         self._lock = threading.Lock()
         self._subscribers: list[Subscriber] = []
         self._thread: threading.Thread | None = None
@@ -146,6 +147,9 @@ class Channel:
 
     def stop(self) -> None:
         """End the thread and the connection, for good; subscribers are told, and forgotten."""
+        if not self.is_ours:
+            self.abandon()
+            return
         with self._lock:
             self._stopping.set()
             thread = self._thread
@@ -157,6 +161,11 @@ class Channel:
             thread.join(JOIN_TIMEOUT)
         for subscriber in subscribers:
             subscriber.on_down()
+
+    @property
+    def is_ours(self) -> bool:
+        """False in a forked child: the thread and the connection are its parent's."""
+        return self._pid == os.getpid()
 
     def abandon(self) -> None:
         """In a forked child: close the copy of the parent's socket."""
@@ -225,7 +234,7 @@ class Channel:
             self._lose()
 
     def _prove(self, link: Link, subscriber: Subscriber, timeout: float) -> None:
-        """Write a key through the data pool and see its invalidation arrive on the link.
+        """Write a key the way the data goes and see its invalidation arrive on the link.
 
         It proves the prefix, the ACL, that both lead to the same server, and that no proxy strips
         push messages.

@@ -20,13 +20,21 @@ def check_settings(**kwargs: Any) -> list[CheckMessage]:
     try:
         get_settings()
     except ImproperlyConfigured as error:
-        return [Error(str(error), id="redis_optimizer.E001")]
+        return [
+            Error(
+                str(error),
+                hint='Correct it; the documentation lists every setting on the page "Settings".',
+                id="redis_optimizer.E001",
+            )
+        ]
     return []
 
 
 @register(Tags.caches)
 def check_caches(**kwargs: Any) -> list[CheckMessage]:
     """Check every alias that uses TieredCache."""
+    if check_settings():  # said once; no cache can be made before it is mended
+        return []
     messages: list[CheckMessage] = []
     aliases = {alias: s for alias, s in cache_settings().items() if _is_tiered(s)}
     for alias, settings in aliases.items():
@@ -47,9 +55,16 @@ def _check_alias(alias: str, settings: dict[str, Any]) -> list[CheckMessage]:
         options = Options.from_params(settings)
         backend: Any = caches.create_connection(alias)
     except (ImproperlyConfigured, ImportError) as error:
-        return [Error(f'CACHES["{alias}"]: {error}', id="redis_optimizer.E002")]
+        return [
+            Error(
+                f'CACHES["{alias}"]: {error}',
+                hint="Correct it, or set BACKEND back to "
+                '"django_redis.cache.RedisCache" and leave OPTIONS["L1"] out.',
+                id="redis_optimizer.E002",
+            )
+        ]
     messages: list[CheckMessage] = []
-    if not can_have_tier(backend._client_cls):
+    if options.is_on and not can_have_tier(backend._client_cls):
         messages.append(
             Warning(
                 f'CACHES["{alias}"] runs without the in-process tier: its CLIENT_CLASS reads or '

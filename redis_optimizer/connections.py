@@ -1,7 +1,7 @@
 """Make Redis clients: the only module that does.
 
-A channel's connection is made from the pool that django-redis built for the data, so that TLS,
-unix sockets, Sentinel, user and password come along.
+A channel's connections are made from the pool that django-redis built for the data, so that TLS,
+unix sockets, Sentinel, user and password come along. They are not the pool's: those it would keep.
 """
 
 import inspect
@@ -62,15 +62,19 @@ def master_address(pool: ConnectionPool) -> tuple[str, int] | None:
 
 
 def channel_connection(
-    pool: ConnectionPool, *, name: str, protocol: int, timeout: float
+    pool: ConnectionPool,
+    *,
+    timeout: float,
+    name: str | None = None,
+    protocol: int | None = None,
 ) -> AbstractConnection:
     """Connect to the server of ``pool``, once: the connection never reconnects by itself.
 
     Args:
         pool: The pool that the data goes through.
-        name: The client name that CLIENT LIST shows.
-        protocol: RESP version, 2 or 3.
         timeout: Seconds that a read or write may take.
+        name: The client name that CLIENT LIST shows; None sends none, which saves a command.
+        protocol: RESP version, 2 or 3; None is the pool's.
 
     Returns:
         A connected connection.
@@ -83,7 +87,6 @@ def channel_connection(
     }
     options |= {
         "db": 0,  # tracking covers every database: a SELECT less
-        "protocol": protocol,
         "client_name": name,
         "decode_responses": False,
         "socket_timeout": timeout,
@@ -96,6 +99,8 @@ def channel_connection(
         "redis_connect_func": _connect_once(pool.connection_kwargs.get("redis_connect_func")),
         **_no_library_info(pool.connection_class),
     }
+    if protocol is not None:
+        options["protocol"] = protocol
     connection: AbstractConnection = pool.connection_class(**options)
     connection.connect()
     return connection

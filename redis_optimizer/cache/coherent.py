@@ -20,7 +20,7 @@ def coherent(backend: Backend) -> Backend:
     """Give a backend class the writers and coroutines that :mod:`.methods` lists.
 
     Args:
-        backend: A subclass of RedisCache; its objects keep their LocalStore in ``_store``.
+        backend: A subclass of RedisCache that has ``_drop(finals)`` and ``_drop_all()``.
 
     Returns:
         The same class.
@@ -53,7 +53,7 @@ def _writer(name: str, written: tuple[methods.Written, ...]) -> Callable[..., An
         try:
             return remote(self, *args, **kwargs)
         finally:
-            self._store.drop(finals)
+            self._drop(finals)
 
     return write
 
@@ -75,7 +75,7 @@ def _ender(name: str) -> Callable[..., Any]:
         try:
             return remote(self, *args, **kwargs)
         finally:
-            self._store.clear()
+            self._drop_all()
 
     return write
 

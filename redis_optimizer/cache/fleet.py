@@ -5,7 +5,9 @@ from typing import Any, Final
 
 __all__ = ["FleetLock"]
 
+# Nobody loads what was stored after he looked for it.
 _ACQUIRE: Final = """
+if redis.call('EXISTS', KEYS[2]) == 1 then return false end
 if redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) then return 0 end
 return math.max(redis.call('PTTL', KEYS[1]), 1)
 """
@@ -42,14 +44,16 @@ class FleetLock:
         self._lifetime = int(lifetime * 1000)
         self._token = uuid.uuid4().hex
 
-    def acquire(self) -> float:
+    def acquire(self) -> float | None:
         """Try to take the lock.
 
         Returns:
-            0 when it was taken, or the seconds until the holder's time is up.
+            0 when it was taken, the seconds until the holder's time is up, or None when the key
+            has a value.
         """
-        left = self._redis.register_script(_ACQUIRE)([self.name], [self._token, self._lifetime])
-        return int(left) / 1000
+        script = self._redis.register_script(_ACQUIRE)
+        left = script([self.name, self._key], [self._token, self._lifetime])
+        return None if left is None else int(left) / 1000
 
     def publish(self, value: bytes | int, timeout: float | None) -> bool:
         """Store what was loaded and give the lock back, in one step.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from asgiref.sync import sync_to_async
 from django.core.cache.backends.base import DEFAULT_TIMEOUT
+from redis.exceptions import RedisError
 
 from redis_optimizer.cache.fleet import FleetLock
 from redis_optimizer.core.store import MISSING
@@ -126,6 +127,11 @@ class Loading:
                 if found is not MISSING:
                     return self._share(found)
                 left = self._cache.guarded(lock.acquire, 0.0)
+                if left is None:
+                    found = self._look_again()
+                    if found is not MISSING:
+                        return self._share(found)
+                    continue
                 if not left:
                     break
                 poll = self._pause(poll)
@@ -148,6 +154,11 @@ class Loading:
                 if found is not MISSING:
                     return self._share(found)
                 left = await _in_thread(self._cache.guarded)(lock.acquire, 0.0)
+                if left is None:
+                    found = await _in_thread(self._look_again)()
+                    if found is not MISSING:
+                        return self._share(found)
+                    continue
                 if not left:
                     break
                 poll = self._pause(poll)
@@ -174,6 +185,12 @@ class Loading:
             for end in ends:
                 end()
 
+    def _look_again(self) -> Any:
+        """Read what was stored a moment ago: neither we nor a replica need have heard of it."""
+        self._tier.drop((self.final,))
+        primary = self._cache.client.get_client(write=True)
+        return self._cache.get(self._key, MISSING, self._version, primary)
+
     def _pause(self, poll: float) -> float:
         """Return how long to wait for news before looking again."""
         if self._tier.hears_of(self.final):
@@ -189,19 +206,24 @@ class Loading:
         try:
             self._cache.guarded(lambda: lock.publish(raw, timeout), False)
         finally:
-            self._tier.store.drop((self.final, lock.name))
+            self._tier.drop((self.final, lock.name))
         return raw, client.decode
 
     def _give_back(self, lock: FleetLock) -> None:
         try:
-            self._cache.guarded(lock.release, None)
+            # The loader's own error is the one to raise; the lock's lifetime ends by itself.
+            with contextlib.suppress(RedisError, OSError):
+                lock.release()
         finally:
-            self._tier.store.drop((lock.name,))
+            self._tier.drop((lock.name,))
 
     # Sharing
 
     def _share(self, value: Any) -> Shared:
-        kept, load, _ = freeze(value)
+        try:
+            kept, load, _ = freeze(value)
+        except Exception:  # a serializer of the site's own may make what pickle cannot take
+            return self._as_stored(value)
         return kept, load
 
     def _as_stored(self, made: Any) -> Shared:

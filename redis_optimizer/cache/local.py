@@ -1,22 +1,22 @@
 """LocalCache: a cache for one process, in place of Django's LocMemCache."""
 
-import threading
+from collections.abc import Mapping
 from math import inf
-from typing import Any
+from typing import Any, Final
 
 from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache
 from django.core.exceptions import ImproperlyConfigured
+from django.core.signals import setting_changed
 
 from redis_optimizer.core.store import Entry, LocalStore
 from redis_optimizer.core.values import freeze, thaw
 
 __all__ = ["LocalCache"]
 
-DEFAULT_ENTRIES = 10_000
-DEFAULT_BYTES = 64 * 1024**2
+BOUNDS: Final = {"MAX_ENTRIES": 10_000, "MAX_BYTES": 64 * 1024**2}
+"""The options and their defaults."""
 
 _stores: dict[str, LocalStore] = {}
-_stores_lock = threading.Lock()
 
 
 class LocalCache(BaseCache):
@@ -26,20 +26,20 @@ class LocalCache(BaseCache):
     a time, of those that are read least (S3-FIFO), and bounds bytes as well as entries.
 
     Args:
-        name: LOCATION; caches of one name share what they keep.
-        params: The rest of the cache's settings. OPTIONS: MAX_ENTRIES (10,000), MAX_BYTES (64 MiB).
+        name: LOCATION; caches of one name share what they keep, and the bounds of the first.
+        params: The rest of the cache's settings. OPTIONS: MAX_ENTRIES (10,000), MAX_BYTES (64 MiB;
+            one value may take an eighth of it).
     """
 
     def __init__(self, name: str, params: dict[str, Any]) -> None:
         super().__init__(params)
-        options = params.get("OPTIONS", {})
-        max_entries = _bound(options, "MAX_ENTRIES", DEFAULT_ENTRIES)
-        max_bytes = _bound(options, "MAX_BYTES", DEFAULT_BYTES)
-        with _stores_lock:
-            if name not in _stores:
-                _stores[name] = LocalStore(max_entries, max_bytes)
-                _stores[name].open()
-            self._store = _stores[name]
+        max_entries, max_bytes = _bounds(params.get("OPTIONS", {}))
+        store = _stores.get(name)
+        if store is None:
+            store = LocalStore(max_entries, max_bytes)
+            store.open()
+            store = _stores.setdefault(name, store)  # two threads may come here at once
+        self._store = store
 
     def add(
         self,
@@ -48,13 +48,16 @@ class LocalCache(BaseCache):
         timeout: Any = DEFAULT_TIMEOUT,
         version: int | None = None,
     ) -> bool:
-        """Set ``key`` unless it exists."""
+        """Set ``key`` unless it exists.
+
+        Returns:
+            False when it exists, or when the value is too large to be kept.
+        """
         final = self.make_and_validate_key(key, version)
         with self._store.lock:
             if self._live(final) is not None:
                 return False
-            self._put(final, value, timeout)
-            return True
+            return self._put(final, value, timeout)
 
     def get(self, key: Any, default: Any = None, version: int | None = None) -> Any:
         """Return the value of ``key``."""
@@ -111,8 +114,8 @@ class LocalCache(BaseCache):
         """Delete everything."""
         self._store.clear()
 
-    def _put(self, final: str, value: Any, timeout: Any) -> None:
-        self._store.put(final, *freeze(value), self._expiry(timeout))
+    def _put(self, final: str, value: Any, timeout: Any) -> bool:
+        return self._store.put(final, *freeze(value), self._expiry(timeout))
 
     def _expiry(self, timeout: Any) -> float:
         if timeout is DEFAULT_TIMEOUT:
@@ -127,10 +130,25 @@ class LocalCache(BaseCache):
         return entry
 
 
-def _bound(options: dict[str, Any], name: str, default: int) -> int:
-    value = options.get(name, default)
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ImproperlyConfigured(
-            f'OPTIONS["{name}"] must be a whole number, 1 or more, not {value!r}.'
-        )
-    return value
+def _bounds(options: Mapping[str, Any]) -> tuple[int, int]:
+    for name, value in options.items():
+        if name == "CULL_FREQUENCY":  # LocMemCache's; nothing is culled here
+            continue
+        if name not in BOUNDS:
+            raise ImproperlyConfigured(
+                f"OPTIONS has no option {name!r}. The options are: {', '.join(BOUNDS)}."
+            )
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise ImproperlyConfigured(
+                f'OPTIONS["{name}"] must be a whole number, 1 or more, not {value!r}.'
+            )
+    given = {**BOUNDS, **options}
+    return given["MAX_ENTRIES"], given["MAX_BYTES"]
+
+
+def _forget(*, setting: str, **kwargs: object) -> None:
+    if setting == "CACHES":
+        _stores.clear()
+
+
+setting_changed.connect(_forget, dispatch_uid="redis_optimizer.cache.local")

@@ -4,6 +4,7 @@ import fnmatch
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from math import inf
 from typing import Any, Literal, Self
 
 from django.core.exceptions import ImproperlyConfigured
@@ -83,10 +84,9 @@ class Options:
                     f'OPTIONS["L1"] has no option {name!r}. The options are: {", ".join(known)}.'
                 )
         values = dict(given)
-        if not values.get("PREFIXES"):
-            values["PREFIXES"] = (f"{params.get('KEY_PREFIX', '')}:",)
         for name in ("PREFIXES", "EXCLUDE"):
             values[name] = _strings(name, values.get(name, ()))
+        values["PREFIXES"] = values["PREFIXES"] or (f"{params.get('KEY_PREFIX', '')}:",)
         return cls(**values)
 
     def __post_init__(self) -> None:
@@ -119,7 +119,7 @@ def _wrong(name: str, must: str, value: object) -> ImproperlyConfigured:
 
 
 def _number(name: str, value: object, *, at_least: float) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not value >= at_least:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not at_least <= value < inf:
         raise _wrong(name, f"must be a number of seconds, {at_least} or more", value)
 
 

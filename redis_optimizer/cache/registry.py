@@ -18,12 +18,14 @@ from redis_optimizer.cache.tier import Tier
 from redis_optimizer.channel import Channel
 from redis_optimizer.conf import get_settings
 from redis_optimizer.connections import server_of
+from redis_optimizer.core.store import LocalStore
 
 __all__ = ["get_tier", "limit_bytes", "shutdown", "tiers"]
 
 _lock = threading.RLock()
 _tiers: dict[str, Tier] = {}
 _channels: dict[tuple[object, ...], Channel] = {}
+_stores: dict[tuple[object, ...], list[LocalStore]] = {}
 _byte_limit: int | None = None
 _stopped: list[Channel] = []  # while a fork is under way
 
@@ -48,7 +50,9 @@ def get_tier(server: Any, params: dict[str, Any]) -> Tier | None:
             options = Options.from_params(params)
             if not options.is_on or not get_settings().ENABLED:
                 return None
-            tier = _tiers[identity] = Tier(options, RedisCache(server, params), _channel_to)
+            tier = _tiers[identity] = Tier(
+                options, RedisCache(server, params), _channel_to, _beside
+            )
             _limit(tier)
         return tier
 
@@ -90,9 +94,21 @@ def _channel_to(pool: ConnectionPool) -> Channel:
     identity = server_of(pool)
     with _lock:
         channel = _channels.get(identity)
+        if channel is not None and not channel.is_ours:
+            channel.abandon()
+            channel = None
         if channel is None:
             channel = _channels[identity] = Channel(pool, get_settings().NAMESPACE)
         return channel
+
+
+def _beside(pool: ConnectionPool, store: LocalStore) -> list[LocalStore]:
+    """Add ``store`` to those that keep what is on the server behind ``pool``; return them all."""
+    with _lock:
+        stores = _stores.setdefault(server_of(pool), [])
+        if store not in stores:
+            stores.append(store)
+        return stores
 
 
 def _identity(server: object, params: Mapping[str, Any]) -> str:
@@ -116,19 +132,22 @@ def _before_fork() -> None:
 
 def _after_fork_in_parent() -> None:
     for tier in _tiers.values():
-        tier.after_fork()
+        tier.after_fork_in_parent()
     _stopped.clear()
     _lock.release()
 
 
 def _after_fork_in_child() -> None:
-    for channel in _stopped:  # one that did not end in time, because the server hangs
+    # uWSGI calls this, but nothing before the fork: then the channels are the parent's, and the
+    # locks may be held by threads that are not here.
+    global _lock
+    _lock = threading.RLock()
+    for channel in (*_stopped, *_channels.values()):
         channel.abandon()
+    _stopped.clear()
+    _channels.clear()
     for tier in _tiers.values():
-        tier.flights.reset()
-    _after_fork_in_parent()
-    for tier in _tiers.values():
-        tier.stop()
+        tier.after_fork_in_child()
 
 
 def _forget(*, setting: str, **kwargs: object) -> None:
@@ -136,6 +155,7 @@ def _forget(*, setting: str, **kwargs: object) -> None:
         shutdown()
         with _lock:
             _tiers.clear()
+            _stores.clear()
 
 
 setting_changed.connect(_forget, dispatch_uid="redis_optimizer.cache")

@@ -4,7 +4,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any, Final
 
 from django.utils.safestring import SafeString
@@ -13,6 +13,7 @@ from django_redis.cache import RedisCache
 from redis_optimizer.cache.fill import Fetch, lifetime
 from redis_optimizer.cache.options import Options
 from redis_optimizer.channel import Channel
+from redis_optimizer.connections import channel_connection
 from redis_optimizer.core.flight import Flights
 from redis_optimizer.core.store import MISSING, Lease, LocalStore
 from redis_optimizer.core.values import ATOMS, freeze
@@ -35,6 +36,7 @@ class Tier:
         options: Of the alias.
         remote: A plain django-redis backend with the alias's settings.
         channel_to: Finds this process's channel to the server behind a connection pool.
+        stores_beside: Finds what all aliases of this process keep of the server behind a pool.
         now: Clock in seconds; must be monotonic.
     """
 
@@ -43,6 +45,7 @@ class Tier:
         options: Options,
         remote: RedisCache,
         channel_to: Callable[[Any], Channel],
+        stores_beside: Callable[[Any, LocalStore], list[LocalStore]],
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self.options = options
@@ -57,6 +60,8 @@ class Tier:
         """Hits that saved no command of their own: the others of one get_many."""
         self.unkept = 0
         self._channel_to = channel_to
+        self._stores_beside = stores_beside
+        self._beside: list[LocalStore] | None = None
         self._lock = threading.Lock()
         self._ready = threading.Event()
         self._pid = os.getpid()
@@ -84,7 +89,14 @@ class Tier:
         return self.store.hits + self.store.misses
 
     def prove(self, key: str) -> None:
-        self.remote.client.get_client(write=True).set(key, b"", px=PROBE_LIFETIME)
+        pool = self._pool()
+        # While others read, the pool would open one more connection for this, and keep it.
+        connection = channel_connection(pool, timeout=self.max_staleness)
+        try:
+            connection.send_command("SET", key, "", "PX", PROBE_LIFETIME)
+            connection.read_response()
+        finally:
+            connection.disconnect()
 
     def on_up(self, valid_until: float) -> None:
         self.refused = ""
@@ -129,11 +141,12 @@ class Tier:
             if self._started:
                 return
             self._started = True
+        self._stores()
         if self.options.COHERENCE == "ttl":
             self.store.open()
             self._ready.set()
             return
-        pool = self.remote.client.get_client(write=True).connection_pool
+        pool = self._pool()
         subscribed = False
         while not subscribed:  # a channel that was stopped meanwhile takes nobody
             self.channel = self._channel_to(pool)
@@ -241,6 +254,16 @@ class Tier:
             return
         self.store.fill(final, lease, *frozen, expires_at=sent + self._lifetime(ttl))
 
+    def drop(self, finals: Collection[str]) -> None:
+        """Let go of keys that were written, whichever alias keeps them."""
+        for store in self._stores():
+            store.drop(finals)
+
+    def clear(self) -> None:
+        """Let go of everything that came from this server, whichever alias keeps it."""
+        for store in self._stores():
+            store.clear()
+
     def count_many(self, hits: int, *, sent: bool) -> None:
         """Take note of one call for many keys, which is one command at most."""
         self.extra_hits += hits - (hits > 0 and not sent)
@@ -288,9 +311,24 @@ class Tier:
         """Hold the lock, so that the child does not get it while another thread holds it."""
         self._lock.acquire()
 
-    def after_fork(self) -> None:
-        """Let the lock go, in parent and child."""
+    def after_fork_in_parent(self) -> None:
+        """Let the lock go."""
         self._lock.release()
+
+    def after_fork_in_child(self) -> None:
+        """Begin anew: what waits and what is held is the parent's."""
+        self._lock = threading.Lock()
+        self._ready = threading.Event()
+        self.flights.reset()
+        self.stop()
+
+    def _pool(self) -> Any:
+        return self.remote.client.get_client(write=True).connection_pool
+
+    def _stores(self) -> list[LocalStore]:
+        if self._beside is None:
+            self._beside = self._stores_beside(self._pool(), self.store)
+        return self._beside
 
     def _lifetime(self, ttl: int | None) -> float:
         options = self.options

@@ -1,7 +1,7 @@
 """TieredCache: django-redis's backend, with what it reads kept in the process."""
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from time import monotonic
 from typing import Any, Final
 
@@ -9,7 +9,6 @@ from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache, default_
 from django_redis.cache import CONNECTION_INTERRUPTED, RedisCache, omit_exception
 from django_redis.client.default import DefaultClient
 from django_redis.exceptions import ConnectionInterrupted
-from django_redis.util import CacheKey
 from redis.exceptions import RedisError
 
 from redis_optimizer.cache.coherent import coherent
@@ -30,6 +29,10 @@ LONG: Final = 1800
 
 # The store of a cache without a tier: never opened, so always empty.
 _CLOSED: Final = LocalStore(max_entries=1)
+
+
+# Attributes of Django's BaseCache that decide on the final key.
+_MAKES_KEYS: Final = frozenset({"key_func", "key_prefix", "version"})
 
 
 class _NoClass:
@@ -53,6 +56,9 @@ class TieredCache(Coroutines, RedisCache[Any]):
     :class:`redis_optimizer.cache.options.Options`.
     """
 
+    _plain_key: Any
+    """The class of keys whose final key is made by putting ``_prefix`` before them."""
+
     def __init__(self, server: Any, params: dict[str, Any]) -> None:
         super().__init__(server, params)
         self._tier = get_tier(server, params) if can_have_tier(self._client_cls) else None
@@ -60,13 +66,17 @@ class TieredCache(Coroutines, RedisCache[Any]):
         self._store = self._tier.store if self._tier is not None else _CLOSED
         self._entries = self._store.entries
         self._prefix = f"{self.key_prefix}:{self.version}:"
-        self._plain_key: Any = (
-            str
-            if self.key_func is default_key_func
+        if (
+            self.key_func is default_key_func
             and type(self).make_key is BaseCache.make_key
             and self._client_cls.make_key is DefaultClient.make_key
-            else _NoClass
-        )
+        ):
+            self._plain_key = str
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in _MAKES_KEYS:  # somebody changes a live object, as tests do
+            self._plain_key = _NoClass
+        super().__setattr__(name, value)
 
     @property
     def tier(self) -> Tier:
@@ -202,22 +212,22 @@ class TieredCache(Coroutines, RedisCache[Any]):
 
     def delete_many(  # type: ignore[override]  # django-redis counts, Django does not
         self, keys: Iterable[Any], version: int | None = None, client: Any = None
-    ) -> int:
+    ) -> int | None:
         """Delete ``keys``.
 
         Returns:
-            How many of them existed.
+            How many of them existed; None when there are no keys at all, as Django has it.
         """
         keys = list(keys)
         if not keys:
-            return 0
+            return None
         with self._writing(keys, version):
             return super().delete_many(keys, version=version, client=client)
 
     def incr_version(
         self, key: Any, delta: int = 1, version: int | None = None, client: Any = None
     ) -> int:
-        """Move ``key`` to another version.
+        """Move ``key`` to another version; it keeps its timeout.
 
         Returns:
             The new version.
@@ -226,13 +236,23 @@ class TieredCache(Coroutines, RedisCache[Any]):
             ValueError: when there is no such key.
         """
         old = self.version if version is None else version
-        # A ready-made key names its version: django-redis takes the new key's name out of it.
-        name = key.original_key() if isinstance(key, CacheKey) else key
-        finals = (self._final(key, old), self._final(name, old + delta))
+        finals = (self._final(key, old), self._final(key, old + delta))
         try:
-            return super().incr_version(key, delta, version, client)
+            return self._incr_version(key, old, old + delta, client)
         finally:
-            self._store.drop(finals)
+            self._drop(finals)
+
+    @omit_exception
+    def _incr_version(self, key: Any, old: int, new: int, client: Any) -> int:
+        # django-redis takes a stored None for a missing key.
+        remote = self.client
+        value = remote.get(key, MISSING, old, client)
+        if value is MISSING:
+            raise ValueError(f"Key {key!r} not found")
+        ttl = remote.pttl(key, old, client)
+        remote.set(key, value, None if ttl is None else ttl / 1000, new, client)
+        remote.delete(key, old, client=client)
+        return new
 
     def lock(self, key: Any, *args: Any, **kwargs: Any) -> Any:
         """Return a lock in Redis. Its key is a key like any other: ``get`` must see it at once."""
@@ -347,13 +367,21 @@ class TieredCache(Coroutines, RedisCache[Any]):
         try:
             yield
         finally:
-            self._store.drop(finals)
+            self._drop(finals)
+
+    def _drop(self, finals: Collection[str]) -> None:
+        if self._tier is not None:
+            self._tier.drop(finals)
+
+    def _drop_all(self) -> None:
+        if self._tier is not None:
+            self._tier.clear()
 
     def _dropping(self, step: Callable[..., Any], finals: tuple[str, ...]) -> Callable[..., Any]:
         def call(*args: Any, **kwargs: Any) -> Any:
             try:
                 return step(*args, **kwargs)
             finally:
-                self._store.drop(finals)
+                self._drop(finals)
 
         return call

@@ -102,7 +102,8 @@ class LocalStore:
         self._watchers: dict[str, list[Callable[[], object]]] = {}
         self._sweep: Iterator[str] = iter(())
         self._next_sweep = now() + SWEEP_INTERVAL
-        _stores.add(self)
+        with _forking:
+            _stores.add(self)
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -190,12 +191,15 @@ class LocalStore:
             How many of them were held.
         """
         dropped = 0
+        watched = []
         with self.lock:
             for key in keys:
                 dropped += self._remove(key)
                 self._leases.pop(key, None)
-                if self._watchers:
-                    self._wake(key)
+                if key in self._watchers:
+                    watched.append(key)
+            for key in watched:  # last: one that fails must not keep a key from being dropped
+                self._wake(key)
         return dropped
 
     def clear(self) -> None:
@@ -255,10 +259,12 @@ class LocalStore:
 
     def _new_epoch(self) -> None:
         # Entries of older epochs stay where they are until evicted or swept: freeing 100,000 of
-        # them at once would hold the GIL for tens of milliseconds.
+        # them at once would hold the GIL for tens of milliseconds. The sweep is due at once: those
+        # in the main queue would leave newcomers a tenth of the room.
         self.epoch += 1
         self.flushes += 1
         self._leases.clear()
+        self._next_sweep = self.now()
         for key in list(self._watchers):
             self._wake(key)
 
@@ -275,18 +281,20 @@ class LocalStore:
             return False
         old = self.entries.get(key)
         returning = old is None and self._queues.recall(key)
-        if old is not None:  # an overwrite keeps its place in its queue, and counts as a use
+        if old is not None:  # an overwrite counts as a use
             entry.hot = min(old.hot + 1, HOTTEST)
             self.bytes -= old.size
+            # It gets its place back below: the room that it may need is made of others.
+            self._queues.vacate(key)
         self.entries[key] = entry
         self.bytes += entry.size
         while len(self.entries) > self.max_entries or self.bytes > self.max_bytes:
             victim = self._queues.evict(self.entries, now, self.epoch)
             if victim is not None:
-                self.bytes -= self.entries.pop(victim).size
+                gone = self.entries.pop(victim)
+                self.bytes -= gone.size
                 self.evictions += 1
-        if old is None:
-            self._queues.add(key, returning=returning)
+        self._queues.add(key, returning=returning)
         self._tidy(now)
         return True
 
@@ -300,10 +308,11 @@ class LocalStore:
 
     def _tidy(self, now: float) -> None:
         """Do a bounded part of the clean-up, so that no thread and no long pause is needed."""
-        if now >= self._next_sweep:
+        keys = list(islice(self._sweep, SWEEP_STEP))
+        if not keys and now >= self._next_sweep:
             self._sweep = iter(list(self.entries))
             self._next_sweep = now + SWEEP_INTERVAL
-        for key in islice(self._sweep, SWEEP_STEP):
+        for key in keys:
             entry = self.entries.get(key)
             if entry is not None and (entry.expires_at <= now or entry.epoch != self.epoch):
                 self._remove(key)
@@ -315,9 +324,11 @@ class LocalStore:
 
 _stores: "weakref.WeakSet[LocalStore]" = weakref.WeakSet()
 _held: list[LocalStore] = []
+_forking = threading.RLock()  # one fork at a time, and no new store meanwhile
 
 
 def _before_fork() -> None:
+    _forking.acquire()
     _held.extend(_stores)
     for store in _held:
         store.lock.acquire()
@@ -327,6 +338,7 @@ def _after_fork() -> None:
     for store in _held:
         store.lock.release()
     _held.clear()
+    _forking.release()
 
 
 if hasattr(os, "register_at_fork"):

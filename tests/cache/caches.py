@@ -75,7 +75,7 @@ def settle(cache: TieredCache) -> None:
     Else an invalidation that is still on its way may let go of what the test reads next.
     """
     heard = threading.Event()
-    final = cache.client.make_key(f"settle {uuid.uuid4().hex}")
+    final = f"{cache.tier.prefixes[0]}settle:{uuid.uuid4().hex}"
     end = cache.tier.store.watch(final, heard.set)
     cache.client.get_client(write=True).set(final, b"", px=1)
     assert heard.wait(READY_WITHIN), "no invalidation came"
