@@ -54,7 +54,7 @@ def _check_alias(alias: str, settings: dict[str, Any]) -> list[CheckMessage]:
     try:
         options = Options.from_params(settings)
         backend: Any = caches.create_connection(alias)
-    except (ImproperlyConfigured, ImportError) as error:
+    except (ImproperlyConfigured, ImportError, ValueError) as error:  # ValueError: a bad URL
         return [
             Error(
                 f'CACHES["{alias}"]: {error}',

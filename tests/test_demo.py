@@ -14,7 +14,7 @@ from redis_optimizer.embedded import EmbeddedServer
 from tests.demo import STOP, needs_demo, run_demo, running_demo
 from tests.servers import wait_until
 
-pytestmark = needs_demo
+pytestmark = [needs_demo, pytest.mark.slow]
 
 
 def parent_of(process: int) -> int:

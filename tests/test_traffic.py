@@ -35,6 +35,7 @@ def operator(site: Demo) -> Visitor:
 
 
 @needs_demo
+@pytest.mark.slow
 def test_visitors_do_everything_and_find_nothing_wrong(site: Demo) -> None:
     pids = processes(site.port, 2)
     visitors = arrive(site.port, pids)
@@ -51,6 +52,7 @@ def test_visitors_do_everything_and_find_nothing_wrong(site: Demo) -> None:
 
 
 @needs_demo
+@pytest.mark.slow
 def test_an_older_state_than_the_own_change_is_stale(operator: Visitor) -> None:
     pk = min(operator.states)
     operator.states[pk] = "a later state"
@@ -62,6 +64,7 @@ def test_an_older_state_than_the_own_change_is_stale(operator: Visitor) -> None:
 
 
 @needs_demo
+@pytest.mark.slow
 def test_older_settings_than_the_own_change_are_stale(operator: Visitor) -> None:
     operator.settings["theme"] = "a later theme"
     operator.home()
@@ -71,6 +74,7 @@ def test_older_settings_than_the_own_change_are_stale(operator: Visitor) -> None
 
 
 @needs_demo
+@pytest.mark.slow
 def test_a_change_that_is_never_shown_is_missed(
     site: Demo, operator: Visitor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -84,6 +88,7 @@ def test_a_change_that_is_never_shown_is_missed(
 
 
 @needs_demo
+@pytest.mark.slow
 def test_a_wrong_page_is_a_failure(operator: Visitor) -> None:
     operator.names = dict.fromkeys(operator.names, "another name")
     operator.organisation()
@@ -96,6 +101,7 @@ def test_a_wrong_page_is_a_failure(operator: Visitor) -> None:
 
 
 @needs_demo
+@pytest.mark.slow
 def test_a_wrong_password_is_a_failure(site: Demo) -> None:
     visitor = Visitor(site.client(), seed=1)
     visitor.arrive()
@@ -105,6 +111,7 @@ def test_a_wrong_password_is_a_failure(site: Demo) -> None:
 
 
 @needs_demo
+@pytest.mark.slow
 def test_a_site_that_ends_is_a_failure(site: Demo) -> None:
     visitor = Visitor(site.client(), seed=1)
     visitor.arrive()

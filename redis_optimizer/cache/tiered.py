@@ -9,6 +9,7 @@ from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache, default_
 from django_redis.cache import CONNECTION_INTERRUPTED, RedisCache, omit_exception
 from django_redis.client.default import DefaultClient
 from django_redis.exceptions import ConnectionInterrupted
+from django_redis.util import CacheKey
 from redis.exceptions import RedisError
 
 from redis_optimizer.cache.coherent import coherent
@@ -236,7 +237,7 @@ class TieredCache(Coroutines, RedisCache[Any]):
             ValueError: when there is no such key.
         """
         old = self.version if version is None else version
-        finals = (self._final(key, old), self._final(key, old + delta))
+        finals = (self._final(key, old), self._final(_plain(key), old + delta))
         try:
             return self._incr_version(key, old, old + delta, client)
         finally:
@@ -244,13 +245,13 @@ class TieredCache(Coroutines, RedisCache[Any]):
 
     @omit_exception
     def _incr_version(self, key: Any, old: int, new: int, client: Any) -> int:
-        # django-redis takes a stored None for a missing key.
+        # The commands of django-redis, which takes a stored None for a missing key.
         remote = self.client
         value = remote.get(key, MISSING, old, client)
+        timeout = remote.ttl(key, old, client)
         if value is MISSING:
             raise ValueError(f"Key {key!r} not found")
-        ttl = remote.pttl(key, old, client)
-        remote.set(key, value, None if ttl is None else ttl / 1000, new, client)
+        remote.set(_plain(key), value, timeout, new, client)
         remote.delete(key, old, client=client)
         return new
 
@@ -385,3 +386,8 @@ class TieredCache(Coroutines, RedisCache[Any]):
                 self._drop(finals)
 
         return call
+
+
+def _plain(key: Any) -> Any:
+    """Return the key that a ready-made final key was made of."""
+    return key.original_key() if isinstance(key, CacheKey) else key

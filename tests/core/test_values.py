@@ -57,6 +57,10 @@ class Thing:
         return 1
 
 
+def kind(value: object) -> str:
+    return type(value).__name__
+
+
 IMMUTABLE = [
     "text",
     "",
@@ -107,7 +111,7 @@ MUTABLE = [
 ]
 
 
-@pytest.mark.parametrize("value", IMMUTABLE, ids=repr)
+@pytest.mark.parametrize("value", IMMUTABLE, ids=kind)
 def test_an_immutable_value_is_kept_as_it_is(value: object) -> None:
     assert is_atom(value)
     kept, load, size = freeze(value)
@@ -117,7 +121,7 @@ def test_an_immutable_value_is_kept_as_it_is(value: object) -> None:
     assert size > 0
 
 
-@pytest.mark.parametrize("value", MUTABLE, ids=repr)
+@pytest.mark.parametrize("value", MUTABLE, ids=kind)
 def test_every_other_value_is_pickled(value: object) -> None:
     assert not is_atom(value)
     kept, load, size = freeze(value)

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
+
 from .checker import check
 from .faults import SCHEDULE, SHORTEST
 from .plan import PLAIN, RAW, TIERED, Plan
 from .report import Report
+
+pytestmark = pytest.mark.slow
 
 Lasting = Callable[[float], float]
 

