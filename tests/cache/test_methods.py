@@ -117,7 +117,8 @@ def test_reads_agree_when_a_write_was_done_but_its_reply_was_lost(
     call: Call,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    name = {"decr_version": "incr_version"}.get(call.name, call.name)
+    # TieredCache takes the steps of these itself.
+    name = {"decr_version": "delete", "incr_version": "delete"}.get(call.name, call.name)
     done = getattr(warm.client, name)
 
     def lose_the_reply(*args: Any, **kwargs: Any) -> Any:
@@ -126,7 +127,7 @@ def test_reads_agree_when_a_write_was_done_but_its_reply_was_lost(
         raise RedisConnectionError("the reply was lost")
 
     monkeypatch.setattr(warm.client, name, lose_the_reply)
-    with pytest.raises(RedisConnectionError):
+    with pytest.raises((RedisConnectionError, ValueError)):  # ValueError: no such key
         call(warm)
     assert_agrees(warm, mirror)
 

@@ -74,8 +74,8 @@ def test_clearing_one_alias_clears_what_the_others_on_that_server_keep(url: str,
     keep(second, {"k": 1})
     with deaf(first), deaf(second):
         first.clear() if end == "clear" else first.delete_pattern("*")
-        assert second.get("k") == (None if end == "clear" else 1)
-        assert not is_kept(second, "k") or second.get("k") == 1
+        for _ in range(2):  # from Redis, and as remembered
+            assert second.get("k") == (None if end == "clear" else 1)
 
 
 def test_other_settings_close_the_channels_and_drop_what_is_kept(
