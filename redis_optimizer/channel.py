@@ -189,7 +189,7 @@ class Channel:
 
     def _run(self) -> None:
         stopping = self._stopping
-        retry, refused = RETRY_FIRST, REFUSED_FIRST
+        retry, refused, warned = RETRY_FIRST, REFUSED_FIRST, False
         while not stopping.is_set():
             connects = self.connects
             try:
@@ -197,7 +197,11 @@ class Channel:
                 continue
             except Refused as reason:
                 self.last_error = str(reason)
-                self._tell_refused(again_in=refused, first=refused == REFUSED_FIRST)
+                if not warned:
+                    self._warn(again_in=refused)
+                    warned = True
+                for subscriber in list(self._subscribers):
+                    subscriber.on_refused(self.last_error)
                 stopping.wait(refused)
                 refused = min(2 * refused, REFUSED_LONGEST)
                 self._lose()
@@ -206,7 +210,7 @@ class Channel:
                 self.last_error = f"{type(error).__name__}: {error}"
                 logger.debug("Channel lost: %s", self.last_error)
                 if self.connects > connects:
-                    retry, refused = RETRY_FIRST, REFUSED_FIRST
+                    retry, refused, warned = RETRY_FIRST, REFUSED_FIRST, False
                 stopping.wait(retry * random.uniform(0.5, 1.5))  # noqa: S311 # jitter
                 retry = min(2 * retry, RETRY_LONGEST)
 
@@ -302,17 +306,14 @@ class Channel:
         if link is not None:
             link.close()
 
-    def _tell_refused(self, *, again_in: float, first: bool) -> None:
-        if first:
-            logger.warning(
-                "The server does not tell of writes (%s). Cached values are kept in process for a "
-                "few seconds only. Another try follows in %.0f s. To silence this, allow CLIENT "
-                'TRACKING, or set OPTIONS["L1"]["COHERENCE"] = "ttl" or ["ENABLED"] = False.',
-                self.last_error,
-                again_in,
-            )
-        for subscriber in list(self._subscribers):
-            subscriber.on_refused(self.last_error)
+    def _warn(self, *, again_in: float) -> None:
+        logger.warning(
+            "The server does not tell of writes (%s). Cached values are kept in process for a few "
+            "seconds only. Another try follows in %.0f s. To silence this, allow CLIENT TRACKING, "
+            'or set OPTIONS["L1"]["COHERENCE"] = "ttl" or ["ENABLED"] = False.',
+            self.last_error,
+            again_in,
+        )
 
 
 def merge_prefixes(prefixes: Iterable[str]) -> list[str]:

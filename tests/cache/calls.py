@@ -1,8 +1,10 @@
 """A call, or more, of every method of django-redis's backend, on keys of every type."""
 
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from django_redis.cache import RedisCache
+from redis.lock import Lock
 
 FAR_AHEAD = 4_000_000_000  # as a Unix time
 KEYS = [
@@ -58,6 +60,17 @@ class Call:
         """Note what Django documents."""
         self.django = outcome  # type: ignore[assignment]
         return self
+
+
+def outcome(act: Callable[[], Any]) -> tuple[str, Any]:
+    """Return what a call returned or raised, in a form that can be compared."""
+    try:
+        result = act()
+    except Exception as error:
+        return ("raised", type(error))
+    if isinstance(result, Iterator):
+        result = sorted(result, key=repr)
+    return ("returned", Lock if isinstance(result, Lock) else result)
 
 
 CALLS = [

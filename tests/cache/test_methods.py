@@ -2,7 +2,7 @@
 
 import contextlib
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -10,13 +10,12 @@ from asgiref.sync import async_to_sync
 from django.core.cache.backends.base import BaseCache
 from django_redis.cache import RedisCache
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.lock import Lock
 
 from redis_optimizer.cache import TieredCache, methods
 from redis_optimizer.embedded import EmbeddedServer
 
 from .caches import deaf, plain, tiered
-from .calls import CALLS, KEYS, Call, fill
+from .calls import CALLS, KEYS, Call, fill, outcome
 
 TABLES: dict[str, frozenset[str]] = {
     name: frozenset(getattr(methods, name))
@@ -78,17 +77,6 @@ def warm(
         outcome(lambda k=key, v=version: cache.get(k, version=v))
     with deaf(cache):
         yield cache
-
-
-def outcome(act: Callable[[], Any]) -> tuple[str, Any]:
-    """Return what a call returned or raised, in a form that can be compared."""
-    try:
-        result = act()
-    except Exception as error:
-        return ("raised", type(error))
-    if isinstance(result, Iterator):
-        result = sorted(result, key=repr)
-    return ("returned", Lock if isinstance(result, Lock) else result)
 
 
 def assert_agrees(cache: TieredCache, mirror: RedisCache[Any]) -> None:
