@@ -12,7 +12,7 @@ import random
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final, Protocol
 
 from redis.connection import ConnectionPool
@@ -104,6 +104,7 @@ class Channel:
         self._served: list[Subscriber] = []  # those whose probe has come back
         self._reads_seen = 0
         self._ping_sent: float | None = None
+        self._is_refused = False
         self.connects = 0
         self.last_error = ""
 
@@ -143,6 +144,8 @@ class Channel:
                 self._thread = thread
             elif self._link is not None:
                 self._link.interrupt()  # connect anew, with its prefixes as well
+            elif self._is_refused:
+                subscriber.on_refused(self.last_error)
             return True
 
     def stop(self) -> None:
@@ -200,11 +203,8 @@ class Channel:
                 if not warned:
                     self._warn(again_in=refused)
                     warned = True
-                for subscriber in list(self._subscribers):
-                    subscriber.on_refused(self.last_error)
-                stopping.wait(refused)
+                self._wait_refused(refused)
                 refused = min(2 * refused, REFUSED_LONGEST)
-                self._lose()
             except Exception as error:
                 # Whatever went wrong, a message may have been missed: trust nothing, start anew.
                 self.last_error = f"{type(error).__name__}: {error}"
@@ -220,16 +220,15 @@ class Channel:
             with self._lock:
                 subscribers = list(self._subscribers)
             timeout = min(subscriber.max_staleness for subscriber in subscribers)
-            link = Link.open(self._pool, name=f"{CLIENT_NAME}:{os.getpid()}", timeout=timeout)
+            with _refusals():
+                link = Link.open(self._pool, name=f"{CLIENT_NAME}:{os.getpid()}", timeout=timeout)
             with self._lock:
                 self._link = link
                 if self._stopping.is_set() or len(subscribers) != len(self._subscribers):
                     return
-            try:
-                prefixes = merge_prefixes(p for s in subscribers for p in s.prefixes)
+            prefixes = merge_prefixes(p for s in subscribers for p in s.prefixes)
+            with _refusals():
                 link.track(prefixes, self._control)
-            except ResponseError as error:
-                raise Refused(str(error)) from error
             for subscriber in subscribers:
                 self._prove(link, subscriber, timeout)
             self.connects += 1
@@ -245,10 +244,8 @@ class Channel:
         """
         key = f"{subscriber.prefixes[0]}redis_optimizer:probe:{uuid.uuid4().hex}"
         sent = self._now()
-        try:
+        with _refusals(f"writing {key!r} failed: "):
             subscriber.prove(key)
-        except ResponseError as error:
-            raise Refused(f"writing {key!r} failed: {error}") from error
         deadline = sent + min(timeout, PROBE_TIMEOUT)
         while (left := deadline - self._now()) > 0:
             event = link.poll(left)
@@ -306,6 +303,17 @@ class Channel:
         if link is not None:
             link.close()
 
+    def _wait_refused(self, seconds: float) -> None:
+        with self._lock:
+            self._is_refused = True
+            subscribers = list(self._subscribers)
+        for subscriber in subscribers:
+            subscriber.on_refused(self.last_error)
+        self._stopping.wait(seconds)
+        with self._lock:
+            self._is_refused = False
+        self._lose()
+
     def _warn(self, *, again_in: float) -> None:
         logger.warning(
             "The server does not tell of writes (%s). Cached values are kept in process for a few "
@@ -314,6 +322,14 @@ class Channel:
             self.last_error,
             again_in,
         )
+
+
+@contextlib.contextmanager
+def _refusals(what: str = "") -> Iterator[None]:
+    try:
+        yield
+    except ResponseError as error:
+        raise Refused(f"{what}{error}") from error
 
 
 def merge_prefixes(prefixes: Iterable[str]) -> list[str]:

@@ -10,6 +10,7 @@ from django.utils.module_loading import import_string
 from redis_optimizer.cache.options import Options
 from redis_optimizer.cache.tiered import TieredCache, can_have_tier
 from redis_optimizer.conf import cache_settings, get_settings
+from redis_optimizer.internals import client_class
 
 __all__ = ["check_caches", "check_settings"]
 
@@ -64,7 +65,7 @@ def _check_alias(alias: str, settings: dict[str, Any]) -> list[CheckMessage]:
             )
         ]
     messages: list[CheckMessage] = []
-    if options.is_on and not can_have_tier(backend._client_cls):
+    if options.is_on and not can_have_tier(client_class(backend)):
         messages.append(
             Warning(
                 f'CACHES["{alias}"] runs without the in-process tier: its CLIENT_CLASS reads or '

@@ -1,13 +1,18 @@
-"""Every private name of redis-py that the package leans on. A contract test holds each of them."""
+"""Every private name of redis-py and django-redis that the package leans on.
+
+A contract test holds each of them.
+"""
 
 import contextlib
 import socket
 from collections.abc import Callable
 from typing import Any
 
+from django_redis.cache import RedisCache
+from django_redis.client.default import DefaultClient
 from redis.connection import AbstractConnection
 
-__all__ = ["interrupt", "receive_pushes"]
+__all__ = ["client_class", "client_options", "interrupt", "receive_pushes"]
 
 Push = list[Any]
 
@@ -29,3 +34,14 @@ def interrupt(connection: AbstractConnection) -> None:
     if sock is not None:
         with contextlib.suppress(OSError):
             sock.shutdown(socket.SHUT_RDWR)
+
+
+def client_class(backend: RedisCache[Any]) -> type[DefaultClient]:
+    """Return the CLIENT_CLASS of a backend."""
+    return backend._client_cls
+
+
+def client_options(backend: RedisCache[Any]) -> dict[str, Any]:
+    """Return the OPTIONS that a backend's client goes by."""
+    options: dict[str, Any] = backend.client._options
+    return options

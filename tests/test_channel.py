@@ -1,6 +1,5 @@
 """The process's channel: who is told of what, when the connection is there and when it is not."""
 
-import logging
 import os
 import threading
 import time
@@ -10,10 +9,8 @@ from typing import Any
 import pytest
 import redis
 
-from redis_optimizer import channel as module
 from redis_optimizer.channel import CLIENT_NAME, Channel, merge_prefixes
 from redis_optimizer.embedded import HOST, EmbeddedServer
-from redis_optimizer.link import Link
 from tests.listeners import Listener
 from tests.servers import connect, wait_until
 
@@ -313,85 +310,6 @@ def test_a_channel_of_the_parent_process_is_closed_and_not_shut_down(data: redis
     assert not channel.is_ours
     channel.stop()
     assert Inherited.calls == ["close"]
-
-
-class TestRefusal:
-    """The server does not tell of writes."""
-
-    @pytest.fixture(autouse=True)
-    def _soon(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(module, "REFUSED_FIRST", 0.1)
-        monkeypatch.setattr(module, "PROBE_TIMEOUT", 0.2)
-
-    @pytest.fixture
-    def user(self, admin: redis.Redis, server: EmbeddedServer) -> Iterator[Callable[..., Any]]:
-        def make(*rules: str) -> redis.Redis:
-            admin.execute_command(
-                "ACL", "SETUSER", "u", "on", "nopass", "~*", "&*", "+@all", *rules
-            )
-            return redis.Redis(HOST, server.port, username="u", password="any")
-
-        yield make
-        admin.acl_deluser("u")
-
-    @pytest.mark.parametrize("rule", ["-client|tracking", "-client|setname", "-set", "resetkeys"])
-    def test_it_is_told_with_the_reason_and_tried_again(
-        self,
-        user: Callable[..., redis.Redis],
-        admin: redis.Redis,
-        caplog: pytest.LogCaptureFixture,
-        rule: str,
-    ) -> None:
-        caplog.set_level(logging.WARNING, "redis_optimizer")
-        listener = Listener(user(rule))
-        channel = Channel(listener.client.connection_pool, "tests")
-        try:
-            channel.subscribe(listener)
-            listener.wait("refused", 3)
-            assert "permission" in listener.last("refused")
-            assert not channel.is_up
-            assert listener.count("up") == 0
-            assert len(caplog.records) == 1
-            admin.execute_command("ACL", "SETUSER", "u", "~*", "+@all")
-            listener.wait("up")
-            assert "down" in [name for name, _ in listener.events]
-        finally:
-            channel.stop()
-
-    def test_a_probe_that_does_not_come_back_is_one(
-        self, data: redis.Redis, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        understand = Link._understand
-
-        def drop_invalidations(link: Link, message: list[Any]) -> Any:
-            event = understand(link, message)
-            return None if isinstance(event, module.Invalidated) else event
-
-        monkeypatch.setattr(Link, "_understand", drop_invalidations)
-        listener = Listener(data)
-        channel = Channel(data.connection_pool, "tests")
-        try:
-            channel.subscribe(listener)
-            listener.wait("refused")
-            assert "no invalidation" in listener.last("refused")
-        finally:
-            channel.stop()
-
-    def test_one_who_comes_later_is_told_at_once(
-        self, user: Callable[..., redis.Redis], monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(module, "REFUSED_FIRST", 60)
-        client = user("-client|tracking")
-        first, second = Listener(client), Listener(client)
-        channel = Channel(client.connection_pool, "tests")
-        try:
-            channel.subscribe(first)
-            first.wait("refused")
-            channel.subscribe(second)
-            second.wait("refused")
-        finally:
-            channel.stop()
-        assert first.events[-1] == second.events[-1] == ("down", None)
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from redis_optimizer.connections import channel_connection
 from redis_optimizer.core.flight import Flights
 from redis_optimizer.core.store import MISSING, Lease, LocalStore
 from redis_optimizer.core.values import ATOMS, freeze
+from redis_optimizer.internals import client_options
 
 __all__ = ["Tier"]
 
@@ -67,8 +68,8 @@ class Tier:
         self._pid = os.getpid()
         self._started = False
         self._reads_before = 0
-        serializer = remote.client._options.get("SERIALIZER", PICKLE)
-        compressor = remote.client._options.get("COMPRESSOR", IDENTITY)
+        serializer = client_options(remote).get("SERIALIZER", PICKLE)
+        compressor = client_options(remote).get("COMPRESSOR", IDENTITY)
         self._raw_is_pickle = serializer == PICKLE and compressor == IDENTITY
 
     # What the channel asks and tells

@@ -21,6 +21,7 @@ from redis_optimizer.cache.tier import Tier
 from redis_optimizer.core.s3fifo import HOTTEST
 from redis_optimizer.core.store import MISSING, Lease, LocalStore
 from redis_optimizer.core.values import thaw
+from redis_optimizer.internals import client_class
 
 __all__ = ["LONG", "MEDIUM", "SHORT", "TieredCache", "can_have_tier"]
 
@@ -62,7 +63,8 @@ class TieredCache(Coroutines, RedisCache[Any]):
 
     def __init__(self, server: Any, params: dict[str, Any]) -> None:
         super().__init__(server, params)
-        self._tier = get_tier(server, params) if can_have_tier(self._client_cls) else None
+        client = client_class(self)
+        self._tier = get_tier(server, params) if can_have_tier(client) else None
         # What a hit needs, looked up once: Django makes one object for each thread.
         self._store = self._tier.store if self._tier is not None else _CLOSED
         self._entries = self._store.entries
@@ -70,7 +72,7 @@ class TieredCache(Coroutines, RedisCache[Any]):
         if (
             self.key_func is default_key_func
             and type(self).make_key is BaseCache.make_key
-            and self._client_cls.make_key is DefaultClient.make_key
+            and client.make_key is DefaultClient.make_key
         ):
             self._plain_key = str
 
