@@ -8,7 +8,8 @@ from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
 from redis_optimizer.cache.options import Options
-from redis_optimizer.cache.tiered import TieredCache, can_have_tier
+from redis_optimizer.cache.tiered import TieredCache
+from redis_optimizer.cache.writing import can_have_tier
 from redis_optimizer.conf import cache_settings, get_settings
 from redis_optimizer.internals import client_class
 

@@ -11,14 +11,8 @@ from redis_optimizer import channel as module
 from redis_optimizer.channel import Channel
 from redis_optimizer.embedded import HOST, EmbeddedServer
 from redis_optimizer.link import Link
-from tests.listeners import Listener
 
-
-@pytest.fixture
-def data(server: EmbeddedServer) -> Iterator[redis.Redis]:
-    """Return a client whose pool the channel is made from."""
-    with redis.Redis(HOST, server.port) as client:
-        yield client
+from .listeners import Listener
 
 
 @pytest.fixture(autouse=True)

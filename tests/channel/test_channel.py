@@ -3,7 +3,7 @@
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,38 +11,12 @@ import redis
 
 from redis_optimizer.channel import CLIENT_NAME, Channel, merge_prefixes
 from redis_optimizer.embedded import HOST, EmbeddedServer
-from tests.listeners import Listener
 from tests.servers import connect, wait_until
+
+from .listeners import Listener
 
 QUICK = {"heartbeat": 0.1, "max_staleness": 1.2}
 NAME = f"{CLIENT_NAME}:{os.getpid()}"
-
-
-@pytest.fixture
-def data(server: EmbeddedServer) -> Iterator[redis.Redis]:
-    """Return a client whose pool the channel is made from."""
-    with redis.Redis(HOST, server.port) as client:
-        yield client
-
-
-@pytest.fixture
-def open_channel() -> Iterator[Callable[..., Channel]]:
-    """Make channels that are stopped with the test."""
-    made: list[Channel] = []
-
-    def make(client: redis.Redis, *listeners: Listener) -> Channel:
-        channel = Channel(client.connection_pool, "tests")
-        made.append(channel)
-        for listener in listeners:
-            assert channel.subscribe(listener)
-        for listener in listeners:
-            listener.wait("up")
-        return channel
-
-    yield make
-    for channel in made:
-        channel.stop()
-    assert not [thread for thread in threading.enumerate() if thread.name == CLIENT_NAME]
 
 
 def connections(admin: redis.Redis) -> list[dict[str, Any]]:
@@ -189,67 +163,6 @@ def test_a_server_that_dies_and_comes_back_is_heard_again(
         with connect(own) as other:
             other.set("t:1", 1)
         listener.wait_heard("t:1")
-
-
-def test_a_frozen_server_is_given_up_when_a_ping_goes_unanswered(
-    open_channel: Callable[..., Channel],
-) -> None:
-    with EmbeddedServer() as own, redis.Redis(HOST, own.port, socket_timeout=1) as client:
-        listener = Listener(client, **QUICK)
-        channel = open_channel(client, listener)
-        own.freeze()
-        channel.ping()
-        sent = time.monotonic()
-        listener.wait("down")
-        assert time.monotonic() - sent >= QUICK["max_staleness"] - 0.1
-        assert "PING" in channel.last_error
-        own.thaw()
-        listener.wait("up", 2)
-
-
-def test_an_answer_vouches_from_when_the_ping_was_sent(
-    data: redis.Redis, open_channel: Callable[..., Channel]
-) -> None:
-    listener = Listener(data)
-    channel = open_channel(data, listener)
-    before = time.monotonic()
-    channel.ping()
-    after = time.monotonic()
-    listener.wait("alive")
-    assert before <= listener.last("alive") - listener.max_staleness <= after
-
-
-def test_one_ping_is_under_way_at_a_time(
-    admin: redis.Redis, open_channel: Callable[..., Channel]
-) -> None:
-    with EmbeddedServer() as own, redis.Redis(HOST, own.port) as client, connect(own) as other:
-        listener = Listener(client)
-        channel = open_channel(client, listener)
-        other.config_resetstat()
-        own.freeze()
-        for _ in range(10):
-            channel.ping()
-        own.thaw()
-        listener.wait("alive")
-        assert other.info("commandstats")["cmdstat_ping"]["calls"] == 1
-        channel.stop()
-
-
-def test_it_pings_while_it_is_used_and_not_otherwise(
-    data: redis.Redis, open_channel: Callable[..., Channel]
-) -> None:
-    listener = Listener(data, **QUICK)
-    open_channel(data, listener)
-
-    def used() -> bool:
-        listener.read += 1
-        return listener.count("alive") >= 3
-
-    wait_until(used)
-    seen = listener.count("alive")
-    quiet_until = time.monotonic() + 5 * QUICK["heartbeat"]
-    wait_until(lambda: time.monotonic() > quiet_until)
-    assert listener.count("alive") <= seen + 1  # for the reads since the last one
 
 
 @pytest.mark.parametrize("broken", ["on_invalidated", "on_alive", "on_up"])

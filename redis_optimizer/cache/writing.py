@@ -1,0 +1,211 @@
+"""CoherentCache: django-redis's backend, whose writers let go of what the process keeps."""
+
+import contextlib
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from typing import Any, Final
+
+from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache, default_key_func
+from django_redis.cache import RedisCache, omit_exception
+from django_redis.client.default import DefaultClient
+from django_redis.util import CacheKey
+
+from redis_optimizer.cache.coherent import coherent
+from redis_optimizer.cache.registry import get_tier
+from redis_optimizer.cache.tier import Tier
+from redis_optimizer.core.store import MISSING, LocalStore
+from redis_optimizer.internals import client_class
+
+__all__ = ["LONG", "MEDIUM", "SHORT", "CoherentCache", "can_have_tier"]
+
+SHORT: Final = 60
+MEDIUM: Final = 300
+LONG: Final = 1800
+
+# The store of a cache without a tier: never opened, so always empty.
+_CLOSED: Final = LocalStore(max_entries=1)
+
+# Attributes of Django's BaseCache that decide on the final key.
+_MAKES_KEYS: Final = frozenset({"key_func", "key_prefix", "version"})
+
+
+class _NoClass:
+    """The class of no key."""
+
+
+def can_have_tier(client_class: type) -> bool:
+    """Say whether a django-redis client class reads and decodes as the default one does."""
+    return all(
+        getattr(client_class, name, None) is getattr(DefaultClient, name)
+        for name in ("get", "get_many", "decode")
+    )
+
+
+@coherent
+class CoherentCache(RedisCache[Any]):
+    """The part of TieredCache that knows its tier, makes final keys, and writes.
+
+    Writers whose keys their arguments name one by one come from :mod:`.methods`; the others are
+    spelled out here. Each lets go of its keys after the reply, whatever that was.
+    """
+
+    _plain_key: Any
+    """The class of keys whose final key is made by putting ``_prefix`` before them."""
+
+    def __init__(self, server: Any, params: dict[str, Any]) -> None:
+        super().__init__(server, params)
+        client = client_class(self)
+        self._tier = get_tier(server, params) if can_have_tier(client) else None
+        # What a hit needs, looked up once: Django makes one object for each thread.
+        self._store = self._tier.store if self._tier is not None else _CLOSED
+        self._entries = self._store.entries
+        self._prefix = f"{self.key_prefix}:{self.version}:"
+        if (
+            self.key_func is default_key_func
+            and type(self).make_key is BaseCache.make_key
+            and client.make_key is DefaultClient.make_key
+        ):
+            self._plain_key = str
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in _MAKES_KEYS:  # somebody changes a live object, as tests do
+            self._plain_key = _NoClass
+        super().__setattr__(name, value)
+
+    @property
+    def tier(self) -> Tier:
+        """The in-process tier.
+
+        Raises:
+            AttributeError: when it is switched off, or the client class cannot have one.
+        """
+        if self._tier is None:
+            raise AttributeError("This cache has no in-process tier: it is switched off.")
+        return self._tier
+
+    def set_many(
+        self,
+        data: Mapping[Any, Any],
+        timeout: float | None = DEFAULT_TIMEOUT,
+        version: int | None = None,
+        client: Any = None,
+    ) -> list[Any]:
+        """Set all of ``data``.
+
+        Returns:
+            The keys that could not be set: none, or all when the connection failed and
+            IGNORE_EXCEPTIONS is on.
+        """
+        data = dict(data)
+        if not data:
+            return []
+        with self._writing(data, version):
+            failed = self._set_many(data, timeout, version, client)
+        return list(data) if failed is None else failed
+
+    @omit_exception
+    def _set_many(self, data: dict[Any, Any], *args: Any) -> list[Any]:
+        self.client.set_many(data, *args)
+        return []
+
+    def set_short(self, key: Any, value: Any, version: int | None = None) -> bool:
+        """Set ``key`` for a minute: what changes all the time."""
+        return self.set(key, value, SHORT, version)
+
+    def set_medium(self, key: Any, value: Any, version: int | None = None) -> bool:
+        """Set ``key`` for 5 minutes."""
+        return self.set(key, value, MEDIUM, version)
+
+    def set_long(self, key: Any, value: Any, version: int | None = None) -> bool:
+        """Set ``key`` for half an hour: what hardly changes."""
+        return self.set(key, value, LONG, version)
+
+    def delete_many(  # type: ignore[override]  # django-redis counts, Django does not
+        self, keys: Iterable[Any], version: int | None = None, client: Any = None
+    ) -> int | None:
+        """Delete ``keys``.
+
+        Returns:
+            How many of them existed; None when there are no keys at all, as Django has it.
+        """
+        keys = list(keys)
+        if not keys:
+            return None
+        with self._writing(keys, version):
+            return super().delete_many(keys, version=version, client=client)
+
+    def incr_version(
+        self, key: Any, delta: int = 1, version: int | None = None, client: Any = None
+    ) -> int:
+        """Move ``key`` to another version; it keeps its timeout.
+
+        Returns:
+            The new version.
+
+        Raises:
+            ValueError: when there is no such key.
+        """
+        old = self.version if version is None else version
+        finals = (self._final(key, old), self._final(_plain(key), old + delta))
+        try:
+            return self._incr_version(key, old, old + delta, client)
+        finally:
+            self._drop(finals)
+
+    @omit_exception
+    def _incr_version(self, key: Any, old: int, new: int, client: Any) -> int:
+        # The commands of django-redis, which takes a stored None for a missing key.
+        remote = self.client
+        value = remote.get(key, MISSING, old, client)
+        timeout = remote.ttl(key, old, client)
+        if value is MISSING:
+            raise ValueError(f"Key {key!r} not found")
+        remote.set(_plain(key), value, timeout, new, client)
+        remote.delete(key, old, client=client)
+        return new
+
+    def lock(self, key: Any, *args: Any, **kwargs: Any) -> Any:
+        """Return a lock in Redis. Its key is a key like any other: ``get`` must see it at once."""
+        lock = super().lock(key, *args, **kwargs)
+        final = (self._final(key, kwargs.get("version", args[0] if args else None)),)
+        for step in ("do_acquire", "do_extend", "do_reacquire", "do_release"):
+            setattr(lock, step, self._dropping(getattr(lock, step), final))
+        return lock
+
+    # Details
+
+    def _final(self, key: Any, version: int | None) -> str:
+        if version is None and key.__class__ is self._plain_key:
+            return self._prefix + key
+        return self.client.make_key(key, version=version)
+
+    @contextlib.contextmanager
+    def _writing(self, keys: Iterable[Any], version: int | None) -> Iterator[None]:
+        finals = [self._final(key, version) for key in keys]
+        for final in finals:
+            self.validate_key(final)
+        try:
+            yield
+        finally:
+            self._drop(finals)
+
+    def _drop(self, finals: Collection[str]) -> None:
+        if self._tier is not None:
+            self._tier.drop(finals)
+
+    def _drop_all(self) -> None:
+        if self._tier is not None:
+            self._tier.clear()
+
+    def _dropping(self, step: Callable[..., Any], finals: tuple[str, ...]) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            try:
+                return step(*args, **kwargs)
+            finally:
+                self._drop(finals)
+
+        return call
+
+
+def _plain(key: Any) -> Any:
+    """Return the key that a ready-made final key was made of."""
+    return key.original_key() if isinstance(key, CacheKey) else key
