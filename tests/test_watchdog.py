@@ -29,7 +29,9 @@ if child == 0:
 print(child, flush=True)
 signal.pause()
 """
+# A job that a script starts in the background inherits SIGINT ignored.
 INTERRUPTED = """
+signal.signal(signal.SIGINT, signal.default_int_handler)
 try:
     print("ready", flush=True)
     while True:

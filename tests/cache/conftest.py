@@ -1,5 +1,6 @@
 """Every test begins and ends without a tier."""
 
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -7,7 +8,9 @@ from django.conf import settings
 from django.test import override_settings
 
 from redis_optimizer.cache import TieredCache
+from redis_optimizer.channel import CLIENT_NAME
 from redis_optimizer.embedded import EmbeddedServer
+from tests.servers import wait_until
 
 from .caches import tiered
 
@@ -16,6 +19,7 @@ from .caches import tiered
 def _no_tiers() -> Iterator[None]:
     with override_settings(CACHES=settings.CACHES):
         yield
+    wait_until(lambda: CLIENT_NAME not in {thread.name for thread in threading.enumerate()})
 
 
 @pytest.fixture
