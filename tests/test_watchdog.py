@@ -14,8 +14,11 @@ from redis_optimizer import _watchdog
 from redis_optimizer._ports import is_free
 from tests.servers import wait_until
 
+# A job that a script starts in the background, or under nohup, inherits signals ignored.
 START = """
 import os, signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 from redis_optimizer.embedded import EmbeddedServer
 server = EmbeddedServer().start()
 print(server.port, server.directory, flush=True)
@@ -29,9 +32,7 @@ if child == 0:
 print(child, flush=True)
 signal.pause()
 """
-# A job that a script starts in the background inherits SIGINT ignored.
 INTERRUPTED = """
-signal.signal(signal.SIGINT, signal.default_int_handler)
 try:
     print("ready", flush=True)
     while True:

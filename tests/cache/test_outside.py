@@ -179,6 +179,7 @@ def test_keys_that_lie_outside_the_prefixes_are_read_and_never_kept(
     assert cache.get("k") == 5
 
 
+@pytest.mark.filterwarnings("ignore:.*sharded client should not specify client:UserWarning")
 @pytest.mark.parametrize("name", ["HerdClient", "ShardClient"])
 def test_a_client_class_that_reads_in_its_own_way_runs_without_a_tier(
     url: str, admin: redis.Redis, name: str

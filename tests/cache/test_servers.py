@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from redis_optimizer.cache import TieredCache, registry
 from redis_optimizer.embedded import HOST, EmbeddedServer, free_port
@@ -182,13 +184,14 @@ class TestRefused:
 
 def test_sentinel_names_another_master_and_the_channel_moves() -> None:
     with sentinel() as group:
-        cache = tiered(
-            f"redis://{NAME}/0",
-            l1=QUICK,
-            CLIENT_CLASS="django_redis.client.SentinelClient",
-            CONNECTION_FACTORY="django_redis.pool.SentinelConnectionFactory",
-            SENTINELS=group.addresses,
-        )
+        url = f"redis://{NAME}/1"  # django-redis keeps a pool for each URL: not another test's
+        options: dict[str, Any] = {
+            "CLIENT_CLASS": "django_redis.client.SentinelClient",
+            "CONNECTION_FACTORY": "django_redis.pool.SentinelConnectionFactory",
+            "SENTINELS": group.addresses,
+            "SENTINEL_KWARGS": {"retry": Retry(NoBackoff(), 0), "socket_timeout": 1},
+        }
+        cache = tiered(url, l1=QUICK, **options)
         keep(cache, {"k": 1})
         with connect(group.primary) as raw:
             assert len(channels(raw)) == 1
@@ -205,7 +208,7 @@ def test_sentinel_names_another_master_and_the_channel_moves() -> None:
 
         wait_until(moved, 20)
         keep(cache, {"k": 2})
-        replica.set(f"{PREFIX}:1:k", 3)
+        plain(url, **options).set("k", 3)
         wait_dropped(cache, "k")
         assert cache.get("k") == 3
         replica.close()
