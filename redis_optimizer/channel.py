@@ -17,7 +17,7 @@ from typing import Final, Protocol
 
 from redis.connection import ConnectionPool
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import NoPermissionError, RedisError, ResponseError
 
 from redis_optimizer.link import Event, Invalidated, Link, Pong
 
@@ -244,16 +244,20 @@ class Channel:
         """
         key = f"{subscriber.prefixes[0]}redis_optimizer:probe:{uuid.uuid4().hex}"
         sent = self._now()
-        with _refusals(f"writing {key!r} failed: "):
+        try:
             subscriber.prove(key)
+        except NoPermissionError as error:  # any other error, such as a full memory, may pass
+            raise Refused(f"writing {key!r} failed: {error}") from error
         deadline = sent + min(timeout, PROBE_TIMEOUT)
         while (left := deadline - self._now()) > 0:
             event = link.poll(left)
             if event is not None:
                 self._handle(event, link)
             if isinstance(event, Invalidated) and (event.keys is None or key in event.keys):
-                subscriber.on_up(sent + subscriber.max_staleness)
-                self._served.append(subscriber)
+                with self._lock:
+                    if not self._stopping.is_set():  # else nobody would listen any more
+                        subscriber.on_up(sent + subscriber.max_staleness)
+                        self._served.append(subscriber)
                 return
         raise Refused(f"no invalidation came for {key!r}")
 
@@ -284,7 +288,7 @@ class Channel:
                 return
             if link.moved():
                 raise RedisConnectionError("Sentinel names another master.")
-            for subscriber in self._served:
+            for subscriber in () if self._stopping.is_set() else self._served:
                 subscriber.on_alive(sent + subscriber.max_staleness)
 
     def _was_read(self) -> bool:
@@ -325,11 +329,11 @@ class Channel:
 
 
 @contextlib.contextmanager
-def _refusals(what: str = "") -> Iterator[None]:
+def _refusals() -> Iterator[None]:
     try:
         yield
     except ResponseError as error:
-        raise Refused(f"{what}{error}") from error
+        raise Refused(str(error)) from error
 
 
 def merge_prefixes(prefixes: Iterable[str]) -> list[str]:

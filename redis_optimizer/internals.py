@@ -12,7 +12,7 @@ from django_redis.cache import RedisCache
 from django_redis.client.default import DefaultClient
 from redis.connection import AbstractConnection
 
-__all__ = ["client_class", "client_options", "interrupt", "receive_pushes"]
+__all__ = ["client_class", "client_options", "client_servers", "interrupt", "receive_pushes"]
 
 Push = list[Any]
 
@@ -45,3 +45,8 @@ def client_options(backend: RedisCache[Any]) -> dict[str, Any]:
     """Return the OPTIONS that a backend's client goes by."""
     options: dict[str, Any] = backend.client._options
     return options
+
+
+def client_servers(backend: RedisCache[Any]) -> list[str]:
+    """Return the URLs of a backend's servers, the primary first."""
+    return list(backend.client._server)

@@ -9,16 +9,20 @@ __all__ = ["FleetLock"]
 _ACQUIRE: Final = """
 if redis.call('EXISTS', KEYS[2]) == 1 then return false end
 if redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) then return 0 end
+if redis.call('GET', KEYS[1]) == ARGV[1] then return 0 end -- ours: the reply was lost
 return math.max(redis.call('PTTL', KEYS[1]), 1)
 """
 
-# The value is stored by the holder alone: one that was too slow must not overwrite a newer one.
+# The value is stored by the holder alone, and only where nobody wrote one meanwhile: what was
+# loaded may be older.
 _PUBLISH: Final = """
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 redis.call('DEL', KEYS[1])
-if ARGV[3] == '' then redis.call('SET', KEYS[2], ARGV[2])
-elseif tonumber(ARGV[3]) > 0 then redis.call('SET', KEYS[2], ARGV[2], 'PX', ARGV[3]) end
-return 1
+local stored
+if ARGV[3] == '' then stored = redis.call('SET', KEYS[2], ARGV[2], 'NX')
+elseif tonumber(ARGV[3]) > 0 then stored = redis.call('SET', KEYS[2], ARGV[2], 'NX', 'PX', ARGV[3])
+else return 1 end -- nothing to keep, as for add()
+return stored and 1 or 0
 """
 
 _RELEASE: Final = """
@@ -63,7 +67,8 @@ class FleetLock:
             timeout: Seconds to keep it; None is for ever.
 
         Returns:
-            False when the lock had passed to somebody else: nothing was stored.
+            False when nothing was stored: the lock had passed to somebody else, or the key has a
+            value.
         """
         lifetime = "" if timeout is None else int(timeout * 1000)
         script = self._redis.register_script(_PUBLISH)

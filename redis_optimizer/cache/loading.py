@@ -25,7 +25,7 @@ __all__ = ["Loading"]
 Shared = tuple[Any, Load]
 """A value as :func:`redis_optimizer.core.values.freeze` keeps it: each caller thaws its own."""
 
-POLL_FIRST: Final = 0.05
+POLL_FIRST: Final = 0.025
 POLL_LONGEST: Final = 1.0
 
 
@@ -96,19 +96,18 @@ class Loading:
         found = self._cache.get(self._key, MISSING, self._version)
         if found is not MISSING:
             return self._share(found)
-        made = self._default() if callable(self._default) else self._default
-        if self._cache.add(self._key, made, self._timeout, self._version) is False:
-            # Somebody was faster; theirs is the one that Redis holds.
-            return self._share(self._cache.get(self._key, made, self._version))
-        return self._as_stored(made)
+        return self._add(self._default() if callable(self._default) else self._default)
 
     async def _aload(self) -> Shared:
         found = await self._cache.aget(self._key, MISSING, self._version)
         if found is not MISSING:
             return self._share(found)
-        made = await self._make()
-        if await self._cache.aadd(self._key, made, self._timeout, self._version) is False:
-            return self._share(await self._cache.aget(self._key, made, self._version))
+        return await _in_thread(self._add)(await self._make())
+
+    def _add(self, made: Any) -> Shared:
+        if self._cache.add(self._key, made, self._timeout, self._version) is False:
+            # Somebody was faster; theirs is the one that Redis holds.
+            return self._share(self._cache.get(self._key, made, self._version))
         return self._as_stored(made)
 
     async def _make(self) -> Any:
@@ -126,12 +125,11 @@ class Loading:
                 found = self._cache.get(self._key, MISSING, self._version)
                 if found is not MISSING:
                     return self._share(found)
-                left = self._cache.guarded(lock.acquire, 0.0)
+                left = self._acquire(lock)
                 if left is None:
                     found = self._look_again()
                     if found is not MISSING:
                         return self._share(found)
-                    continue
                 if not left:
                     break
                 poll = self._pause(poll)
@@ -153,12 +151,11 @@ class Loading:
                 found = await self._cache.aget(self._key, MISSING, self._version)
                 if found is not MISSING:
                     return self._share(found)
-                left = await _in_thread(self._cache.guarded)(lock.acquire, 0.0)
+                left = await self._aacquire(lock)
                 if left is None:
                     found = await _in_thread(self._look_again)()
                     if found is not MISSING:
                         return self._share(found)
-                    continue
                 if not left:
                     break
                 poll = self._pause(poll)
@@ -169,6 +166,24 @@ class Loading:
             return await _in_thread(self._publish)(lock, made)
         except BaseException:
             await asyncio.shield(_in_thread(self._give_back)(lock))
+            raise
+
+    def _acquire(self, lock: FleetLock) -> float | None:
+        try:
+            left: float | None = self._cache.guarded(lock.acquire, 0.0)
+        except BaseException:
+            self._give_back(lock)  # the server may have given it before the reply was lost
+            raise
+        return left
+
+    async def _aacquire(self, lock: FleetLock) -> float | None:
+        asking = asyncio.ensure_future(_in_thread(self._acquire)(lock))
+        try:
+            return await asyncio.shield(asking)
+        except asyncio.CancelledError:
+            # The thread asks on: what it is given must be given back.
+            await asyncio.wait([asking])
+            await _in_thread(self._give_back)(lock)
             raise
 
     def _lock(self) -> FleetLock:
@@ -204,9 +219,13 @@ class Loading:
             timeout = self._cache.default_timeout
         raw = client.encode(made)
         try:
-            self._cache.guarded(lambda: lock.publish(raw, timeout), False)
+            stored = self._cache.guarded(lambda: lock.publish(raw, timeout), True)
         finally:
             self._tier.drop((self.final, lock.name))
+        if not stored:
+            found = self._look_again()
+            if found is not MISSING:
+                return self._share(found)
         return raw, client.decode
 
     def _give_back(self, lock: FleetLock) -> None:

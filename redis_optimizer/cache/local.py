@@ -54,10 +54,11 @@ class LocalCache(BaseCache):
             False when it exists, or when the value is too large to be kept.
         """
         final = self.make_and_validate_key(key, version)
+        frozen = freeze(value)  # outside the lock: it may run code of the site's own
         with self._store.lock:
             if self._live(final) is not None:
                 return False
-            return self._put(final, value, timeout)
+            return self._store.put(final, *frozen, self._expiry(timeout))
 
     def get(self, key: Any, default: Any = None, version: int | None = None) -> Any:
         """Return the value of ``key``."""

@@ -25,7 +25,6 @@ __all__ = ["get_tier", "limit_bytes", "shutdown", "tiers"]
 _lock = threading.RLock()
 _tiers: dict[str, Tier] = {}
 _channels: dict[tuple[object, ...], Channel] = {}
-_stores: dict[tuple[object, ...], list[LocalStore]] = {}
 _byte_limit: int | None = None
 _stopped: list[Channel] = []  # while a fork is under way
 
@@ -51,7 +50,7 @@ def get_tier(server: Any, params: dict[str, Any]) -> Tier | None:
             if not options.is_on or not get_settings().ENABLED:
                 return None
             tier = _tiers[identity] = Tier(
-                options, RedisCache(server, params), _channel_to, _beside
+                options, RedisCache(server, params), _channel_to, _all_stores
             )
             _limit(tier)
         return tier
@@ -102,13 +101,9 @@ def _channel_to(pool: ConnectionPool) -> Channel:
         return channel
 
 
-def _beside(pool: ConnectionPool, store: LocalStore) -> list[LocalStore]:
-    """Add ``store`` to those that keep what is on the server behind ``pool``; return them all."""
-    with _lock:
-        stores = _stores.setdefault(server_of(pool), [])
-        if store not in stores:
-            stores.append(store)
-        return stores
+def _all_stores() -> list[LocalStore]:
+    # Not those of one server alone: it may have several names, and letting go of too much is safe.
+    return [tier.store for tier in _tiers.values()]
 
 
 def _identity(server: object, params: Mapping[str, Any]) -> str:
@@ -155,7 +150,6 @@ def _forget(*, setting: str, **kwargs: object) -> None:
         shutdown()
         with _lock:
             _tiers.clear()
-            _stores.clear()
 
 
 setting_changed.connect(_forget, dispatch_uid="redis_optimizer.cache")

@@ -17,7 +17,7 @@ from redis_optimizer.connections import channel_connection
 from redis_optimizer.core.flight import Flights
 from redis_optimizer.core.store import MISSING, Lease, LocalStore
 from redis_optimizer.core.values import ATOMS, freeze
-from redis_optimizer.internals import client_options
+from redis_optimizer.internals import client_options, client_servers
 
 __all__ = ["Tier"]
 
@@ -37,7 +37,7 @@ class Tier:
         options: Of the alias.
         remote: A plain django-redis backend with the alias's settings.
         channel_to: Finds this process's channel to the server behind a connection pool.
-        stores_beside: Finds what all aliases of this process keep of the server behind a pool.
+        all_stores: Finds what all aliases of this process keep.
         now: Clock in seconds; must be monotonic.
     """
 
@@ -46,7 +46,7 @@ class Tier:
         options: Options,
         remote: RedisCache,
         channel_to: Callable[[Any], Channel],
-        stores_beside: Callable[[Any, LocalStore], list[LocalStore]],
+        all_stores: Callable[[], list[LocalStore]],
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self.options = options
@@ -61,8 +61,7 @@ class Tier:
         """Hits that saved no command of their own: the others of one get_many."""
         self.unkept = 0
         self._channel_to = channel_to
-        self._stores_beside = stores_beside
-        self._beside: list[LocalStore] | None = None
+        self._all_stores = all_stores
         self._lock = threading.Lock()
         self._ready = threading.Event()
         self._pid = os.getpid()
@@ -142,7 +141,6 @@ class Tier:
             if self._started:
                 return
             self._started = True
-        self._stores()
         if self.options.COHERENCE == "ttl":
             self.store.open()
             self._ready.set()
@@ -200,10 +198,12 @@ class Tier:
             self._reads_before += 1
             if self._reads_before > self.options.START_AFTER:
                 self._try_start()
-        elif self._pid != os.getpid():  # forked without Python's knowledge, as uWSGI does
-            self.stop()
-        elif self.channel is not None and self.now() >= self.store.valid_until:
-            self.channel.ping()
+        elif self._pid != os.getpid():  # forked without Python's knowledge
+            self.after_fork_in_child()
+        else:
+            channel = self.channel  # another thread may stop the tier meanwhile
+            if channel is not None and self.now() >= self.store.valid_until:
+                channel.ping()
         return self.store.lease(final) if self._may_keep(final, key) else None
 
     def fetch(self, redis: Any, lease: Lease) -> Fetch:
@@ -257,12 +257,12 @@ class Tier:
 
     def drop(self, finals: Collection[str]) -> None:
         """Let go of keys that were written, whichever alias keeps them."""
-        for store in self._stores():
+        for store in self._all_stores():
             store.drop(finals)
 
     def clear(self) -> None:
-        """Let go of everything that came from this server, whichever alias keeps it."""
-        for store in self._stores():
+        """Let go of everything, whichever alias keeps it: only the server knows what went."""
+        for store in self._all_stores():
             store.clear()
 
     def count_many(self, hits: int, *, sent: bool) -> None:
@@ -299,6 +299,7 @@ class Tier:
             "commands_avoided": store.hits - self.extra_hits,
             "coherence": self.coherence,
             "staleness_bound": self.staleness_bound,
+            "last_error": self.channel.last_error if self.channel is not None else "",
         }
 
     @property
@@ -323,13 +324,13 @@ class Tier:
         self.flights.reset()
         self.stop()
 
+    @property
+    def has_replicas(self) -> bool:
+        """True when reads may go to another server than the primary."""
+        return len(client_servers(self.remote)) > 1
+
     def _pool(self) -> Any:
         return self.remote.client.get_client(write=True).connection_pool
-
-    def _stores(self) -> list[LocalStore]:
-        if self._beside is None:
-            self._beside = self._stores_beside(self._pool(), self.store)
-        return self._beside
 
     def _lifetime(self, ttl: int | None) -> float:
         options = self.options

@@ -119,7 +119,8 @@ class TieredCache(Coroutines, CoherentCache):
             total_entries, valid_entries, expired_entries, bytes, max_entries, max_bytes, hits,
             misses, hit_ratio (0 to 1), fills, fills_voided, fills_refused, evictions,
             invalidations, flushes, loads_shared, commands_avoided, coherence ("tracking", "ttl",
-            "refused" or "off") and staleness_bound (seconds). Empty when the tier is switched off.
+            "refused" or "off"), staleness_bound (seconds) and last_error (of the channel).
+            Empty when the tier is switched off.
         """
         return self._tier.stats() if self._tier is not None else {}
 
@@ -150,9 +151,14 @@ class TieredCache(Coroutines, CoherentCache):
             value = super().get(key, MISSING, version, fetch)
             if final in fetch.raw:
                 tier.keep(final, lease, value, fetch.raw[final], fetch.ttl, sent)
-            return default if value is MISSING else value
+                return default if value is MISSING else value
+        except (RedisError, OSError):
+            if not tier.has_replicas:
+                raise
         finally:
             self._store.release(final, lease)
+        # The primary does not answer. A replica may, as without a tier.
+        return super().get(key, default, version) if tier.has_replicas else default
 
     def _look_many(
         self, keys: list[Any], version: int | None
@@ -187,11 +193,17 @@ class TieredCache(Coroutines, CoherentCache):
             sent = tier.now()
             values: dict[Any, Any] = super().get_many(keys, version=version, client=fetch)
             for final, raw in fetch.raw.items():
-                tier.keep(final, leases[final], values.get(absent[final]), raw, None, sent)
-            return values
+                if lease := leases[final]:
+                    tier.keep(final, lease, values.get(absent[final]), raw, None, sent)
+            if fetch.raw:
+                return values
+        except (RedisError, OSError):
+            if not tier.has_replicas:
+                raise
         finally:
             for final, lease in leases.items():
                 self._store.release(final, lease)
+        return super().get_many(keys, version=version) if tier.has_replicas else {}
 
     def _loading(
         self, key: Any, default: Any, timeout: float | None, version: int | None

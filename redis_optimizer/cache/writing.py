@@ -7,7 +7,9 @@ from typing import Any, Final
 from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache, default_key_func
 from django_redis.cache import RedisCache, omit_exception
 from django_redis.client.default import DefaultClient
+from django_redis.exceptions import ConnectionInterrupted
 from django_redis.util import CacheKey
+from redis.exceptions import RedisError
 
 from redis_optimizer.cache.coherent import coherent
 from redis_optimizer.cache.registry import get_tier
@@ -155,8 +157,12 @@ class CoherentCache(RedisCache[Any]):
     def _incr_version(self, key: Any, old: int, new: int, client: Any) -> int:
         # The commands of django-redis, which takes a stored None for a missing key.
         remote = self.client
+        client = client or remote.get_client(write=True)
         value = remote.get(key, MISSING, old, client)
-        timeout = remote.ttl(key, old, client)
+        try:
+            timeout = remote.ttl(key, old, client)
+        except (RedisError, OSError) as error:
+            raise ConnectionInterrupted(connection=client) from error
         if value is MISSING:
             raise ValueError(f"Key {key!r} not found")
         remote.set(_plain(key), value, timeout, new, client)

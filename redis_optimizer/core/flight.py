@@ -30,9 +30,10 @@ class Outcome(NamedTuple):
 class Flight:
     """One load in progress."""
 
-    __slots__ = ("awaits", "future", "pid", "successor")
+    __slots__ = ("awaits", "future", "led_by_coroutine", "pid", "successor")
 
-    def __init__(self) -> None:
+    def __init__(self, led_by_coroutine: bool) -> None:
+        self.led_by_coroutine = led_by_coroutine
         self.future: Future[Outcome] = Future()
         # A running future cannot be cancelled, so a waiter that gives up takes nobody with it.
         self.future.set_running_or_notify_cancel()
@@ -95,6 +96,8 @@ class Flights:
 
     * inside a load of the same key, or of one that waits for this one (``a`` needs ``b`` here
       while ``b`` needs ``a`` there);
+    * in ``run()`` while a coroutine leads: what it awaits may need this very thread (asgiref runs
+      code that is sensitive to threads in one);
     * in ``run()`` on a thread whose event loop is running: the leader may be a task of that loop,
       or need it to finish, and this thread could not serve it while it waits.
 
@@ -127,7 +130,7 @@ class Flights:
         may_wait = not _on_running_loop()
         before: Flight | None = None
         while True:
-            flight, leads = self._enter(key, may_wait, before)
+            flight, leads = self._enter(key, before, may_wait=may_wait, coroutine=False)
             if flight is None:
                 return load()
             outcome: Outcome | None = None
@@ -167,7 +170,7 @@ class Flights:
         """
         before: Flight | None = None
         while True:
-            flight, leads = self._enter(key, True, before)
+            flight, leads = self._enter(key, before, may_wait=True, coroutine=True)
             if flight is None:
                 return await load()
             outcome: Outcome | None = None
@@ -204,7 +207,7 @@ class Flights:
         self.joined = 0
 
     def _enter(
-        self, key: Hashable, may_wait: bool, before: Flight | None
+        self, key: Hashable, before: Flight | None, *, may_wait: bool, coroutine: bool
     ) -> tuple[Flight | None, bool]:
         """Return the flight to take part in, if any, and whether the caller leads it.
 
@@ -216,13 +219,14 @@ class Flights:
             flight = flight or self._table.get(key)
             leads = flight is None
             if flight is None:
-                self._table[key] = flight = Flight()
+                self._table[key] = flight = Flight(coroutine)
             if before is not None:
                 before.successor = flight
             if leads:
                 return flight, True
             led = _led.get()
-            if not may_wait or flight.needs(led):
+            blocked = flight.led_by_coroutine and not coroutine
+            if blocked or not may_wait or flight.needs(led):
                 return None, False
             for mine in led:
                 mine.awaits.append(flight)

@@ -334,7 +334,16 @@ def _before_fork() -> None:
         store.lock.acquire()
 
 
-def _after_fork() -> None:
+def _after_fork_in_child() -> None:
+    # New locks, not released ones: a fork in C may have come without the call before it.
+    global _forking
+    _forking = threading.RLock()
+    for store in _stores:
+        store.lock = threading.RLock()
+    _held.clear()
+
+
+def _after_fork_in_parent() -> None:
     for store in _held:
         store.lock.release()
     _held.clear()
@@ -343,5 +352,7 @@ def _after_fork() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(
-        before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork
+        before=_before_fork,
+        after_in_parent=_after_fork_in_parent,
+        after_in_child=_after_fork_in_child,
     )

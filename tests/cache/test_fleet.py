@@ -99,7 +99,7 @@ def test_two_processes_run_one_loader(start: Callable[..., Process], admin: redi
         second.tell()
         wait_until(lambda: command_calls(admin).get("evalsha"))
         time.sleep(0.3)  # it waits for news and does not ask again
-    assert (calls["get"], calls["evalsha"]) == (1, 1)
+    assert (calls["get"], calls["evalsha"]) == (2, 1)  # one of the two inside the script
     first.tell()
     assert (first.hear(), second.hear()) == ("made by first", "made by first")
     assert admin.get("runs") == "1"
@@ -161,9 +161,57 @@ def test_one_that_was_too_slow_does_not_overwrite(
         admin.set(LOCK, "token of a third one")
         return "too late"
 
-    assert fleet.get_or_set("k", slow) == "too late"
+    assert fleet.get_or_set("k", slow) == "theirs"
     assert plain(url).get("k") == "theirs" == fleet.get("k")
     assert admin.get(LOCK) == "token of a third one"
+
+
+def test_what_is_written_while_it_loads_is_not_overwritten(fleet: TieredCache, url: str) -> None:
+    def slow() -> str:
+        fleet.set("k", "newer")
+        return "older"
+
+    assert fleet.get_or_set("k", slow) == "newer"
+    assert plain(url).get("k") == "newer" == fleet.get("k")
+
+
+def test_a_key_that_is_there_but_cannot_be_read_does_not_stop_it(
+    url: str, admin: redis.Redis
+) -> None:
+    cache = tiered(url, l1={**QUIET, "SINGLE_FLIGHT": "fleet"}, IGNORE_EXCEPTIONS=True)
+    cache.sadd("k", 1)
+    admin.config_resetstat()
+    assert cache.get_or_set("k", "made") == "made"
+    assert sum(command_calls(admin).values()) < 20
+    assert cache.scard("k") == 1
+
+
+def test_an_owner_that_asks_again_has_the_lock(fleet: TieredCache) -> None:
+    lock = FleetLock(fleet.client.get_client(write=True), "t:1:k", 5)
+    assert lock.acquire() == 0
+    assert lock.acquire() == 0  # redis-py repeats a command whose reply was lost
+
+
+async def test_a_coroutine_that_is_cancelled_as_it_asks_leaves_no_lock(
+    fleet: TieredCache, admin: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    acquire = FleetLock.acquire
+    asking, go_on = threading.Event(), threading.Event()
+
+    def slow(lock: FleetLock) -> Any:
+        asking.set()
+        assert go_on.wait(10)
+        return acquire(lock)
+
+    monkeypatch.setattr(FleetLock, "acquire", slow)
+    task = asyncio.create_task(fleet.aget_or_set("k", "made"))
+    await asyncio.to_thread(asking.wait, 10)
+    task.cancel()
+    await asyncio.sleep(0)
+    go_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert not admin.exists(LOCK)
 
 
 def test_a_value_stored_between_the_look_and_the_lock_is_taken(

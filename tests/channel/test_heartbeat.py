@@ -31,15 +31,20 @@ def test_a_frozen_server_is_given_up_when_a_ping_goes_unanswered(
 
 
 def test_an_answer_vouches_from_when_the_ping_was_sent(
-    data: redis.Redis, open_channel: Callable[..., Channel]
+    open_channel: Callable[..., Channel],
 ) -> None:
-    listener = Listener(data)
-    channel = open_channel(data, listener)
-    before = time.monotonic()
-    channel.ping()
-    after = time.monotonic()
-    listener.wait("alive")
-    assert before <= listener.last("alive") - listener.max_staleness <= after
+    with EmbeddedServer() as own, redis.Redis(HOST, own.port) as client:
+        listener = Listener(client)
+        channel = open_channel(client, listener)
+        own.freeze()
+        before = time.monotonic()
+        channel.ping()
+        after = time.monotonic()
+        wait_until(lambda: time.monotonic() > after + 0.3)
+        own.thaw()
+        listener.wait("alive")
+        assert before <= listener.last("alive") - listener.max_staleness <= after
+        channel.stop()
 
 
 def test_one_ping_is_under_way_at_a_time(

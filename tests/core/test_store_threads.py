@@ -167,7 +167,7 @@ class TestFork:
             about_to.set()
             try:
                 store_module._before_fork()
-                store_module._after_fork()
+                store_module._after_fork_in_parent()
             except BaseException as error:  # it is shown below
                 errors.append(error)
 
@@ -179,7 +179,7 @@ class TestFork:
             other.join(0.05)
             assert other.is_alive()
         finally:
-            store_module._after_fork()
+            store_module._after_fork_in_parent()
         other.join(PATIENCE)
         assert not other.is_alive()
         assert errors == []
