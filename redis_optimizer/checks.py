@@ -56,7 +56,8 @@ def _check_alias(alias: str, settings: dict[str, Any]) -> list[CheckMessage]:
     try:
         options = Options.from_params(settings)
         backend: Any = caches.create_connection(alias)
-    except (ImproperlyConfigured, ImportError, ValueError) as error:  # ValueError: a bad URL
+        sample = str(backend.client.make_key("key"))
+    except Exception as error:  # a bad URL, a KEY_FUNCTION that fails: whatever it is, say whose
         return [
             Error(
                 f'CACHES["{alias}"]: {error}',
@@ -76,7 +77,6 @@ def _check_alias(alias: str, settings: dict[str, Any]) -> list[CheckMessage]:
                 id="redis_optimizer.W001",
             )
         )
-    sample = str(backend.make_key("key"))
     if options.is_on and not sample.startswith(options.PREFIXES):
         messages.append(
             Warning(

@@ -86,7 +86,9 @@ class Link:
         else:
             own_id = self._request("CLIENT", "ID")
             self._request("CLIENT", "TRACKING", "ON", "REDIRECT", own_id, "BCAST", *arguments)
-            self._subscribe(_RESP2_CHANNEL.decode(), control)
+            self._subscribe(_RESP2_CHANNEL.decode())
+            with contextlib.suppress(NoPermissionError):
+                self._subscribe(control)
 
     def ping(self) -> None:
         """Send PING; the answer comes from :meth:`poll`."""

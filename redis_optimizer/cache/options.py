@@ -26,7 +26,8 @@ class Options:
     """Entries kept, per process and alias."""
 
     MAX_BYTES: int = 64 * 1024**2
-    """Bytes they may take, per process and alias. One value may take an eighth of it."""
+    """Bytes they may take, per process and alias. One value may take an eighth of it. A child of a
+    Celery worker takes 16 MiB at most while this is at its default."""
 
     MAX_AGE: float = 300
     """The longest that a value is kept. 0 switches the tier off."""
