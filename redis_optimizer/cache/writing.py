@@ -146,6 +146,8 @@ class CoherentCache(RedisCache[Any]):
         Raises:
             ValueError: when there is no such key.
         """
+        if self._tier is None:
+            return super().incr_version(key, delta, version, client)
         old = self.version if version is None else version
         finals = (self._final(key, old), self._final(_plain(key), old + delta))
         try:

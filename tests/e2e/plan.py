@@ -30,6 +30,7 @@ class Plan:
         delay_share: Share of the replies to a GET that are delayed.
         heartbeat: HEARTBEAT of the tier in seconds.
         max_staleness: MAX_STALENESS of the tier in seconds.
+        stale_share: Share of the reads that must stay below, on a machine that does nothing else.
         writers: The roles that write; the others only read.
         deaf: Seconds during which the channels' threads do not come to read, as in a process that
             is starved; from half a second after the start. Reads and writes go on.
@@ -51,6 +52,7 @@ class Plan:
     delay_share: float = 0.02
     heartbeat: float = 1.0
     max_staleness: float = 3.0
+    stale_share: float = 0.01
     writers: tuple[str, ...] = tuple(ROLES)
     deaf: float = 0.0
     grace: float = 1.0

@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass, field
 from .history import Tally
 from .plan import TIERED, Plan
 
-STALE_SHARE = 0.01  # of the reads
 # What a call may raise while the server is away, by its name.
 OUTAGES = {"BusyLoadingError", "ConnectionError", "ConnectionInterrupted", "TimeoutError"}
 
@@ -56,7 +55,7 @@ class Report:
             found.append(f"a read was {total.max_stale_ms:.0f} ms stale")
         for role, tally in self.tallies.items():
             # One that does not listen is stale in all it reads, up to the bound.
-            if tally.stale_share >= STALE_SHARE and not self.plan.deaf:
+            if tally.stale_share >= self.plan.stale_share and not self.plan.deaf:
                 found.append(f"{tally.stale_share:.2%} of the reads of {role} were stale")
             if role != TIERED and tally.stale:
                 found.append(f"{role} keeps nothing, but {tally.stale} of its reads were stale")
