@@ -59,7 +59,7 @@ class Demo:
                 text=True,
             )
         self.facts: dict[str, str] = {}
-        self._sessions: dict[str, Client] = {}
+        self._sessions: dict[str, tuple[dict[str, str], str]] = {}
 
     def wait(self) -> None:
         """Wait until it has said where it is."""
@@ -73,14 +73,20 @@ class Demo:
     def client(self, username: str = "") -> Client:
         """Return a browser; with a name it shares that user's session, as a log-in takes long."""
         client = Client(self.port)
-        if username not in self._sessions:
-            if username:
-                assert client.log_in(username, self.facts["password"])
-                client.get("/settings/")
-            self._sessions[username] = client
-        first = self._sessions[username]
-        client.cookies, client.token = dict(first.cookies), first.token
+        if username:
+            cookies, client.token = self._session(username)
+            client.cookies = dict(cookies)
         return client
+
+    def _session(self, username: str) -> tuple[dict[str, str], str]:
+        """Return a user's cookies and CSRF token; the first call logs in."""
+        if username not in self._sessions:
+            client = Client(self.port)
+            assert client.log_in(username, self.facts["password"])
+            client.get("/settings/")
+            client.close()
+            self._sessions[username] = client.cookies, client.token
+        return self._sessions[username]
 
     def end(self, number: signal.Signals) -> int:
         """Send a signal and return the exit status."""
