@@ -59,8 +59,8 @@ def test_a_setting_that_is_no_dict_is_refused(given: object) -> None:
 def test_a_name_that_does_not_exist_is_named_with_those_that_do(name: object) -> None:
     with override_settings(REDIS_OPTIMIZER={name: True}), pytest.raises(ImproperlyConfigured) as e:
         get_settings()
-    message = f"REDIS_OPTIMIZER has no option {name!r}. The options are: ENABLED, NAMESPACE."
-    assert str(e.value) == message
+    message = f"REDIS_OPTIMIZER has no option {name!r}. The options are: ENABLED, NAMESPACE, "
+    assert str(e.value).startswith(message)
 
 
 @pytest.mark.parametrize(
@@ -72,6 +72,17 @@ def test_a_name_that_does_not_exist_is_named_with_those_that_do(name: object) ->
         ("NAMESPACE", None, "must be a str, not None."),
         ("NAMESPACE", b"site", "must be a str, not b'site'."),
         ("NAMESPACE", "", "must not be empty."),
+        ("BATCH_SIZE", 0, "must be a whole number, 1 or more, not 0."),
+        ("BATCH_SIZE", 2.5, "must be a whole number, 1 or more, not 2.5."),
+        ("BATCH_SIZE", True, "must be a whole number, 1 or more, not True."),
+        ("BATCH_TIMEOUT", -1, "must be a number of seconds, 0 or more, not -1."),
+        ("BATCH_TIMEOUT", float("nan"), "must be a number of seconds, 0 or more, not nan."),
+        ("BATCH_DELAY", "1", "must be a number of seconds, 0 or more, not '1'."),
+        ("MAX_BUFFERED", 0, "must be a whole number, 1 or more, not 0."),
+        ("KEEP_SUCCEEDED", -1, "must be a whole number, 0 or more, not -1."),
+        ("ENVELOPES", 1, "must be 'auto', True or False, not 1."),
+        ("ENVELOPES", "on", "must be 'auto', True or False, not 'on'."),
+        ("DEDUP_TTL", 0, "must be more than 0, not 0."),
     ],
 )
 def test_a_wrong_value_is_refused_by_name(name: str, value: object, must: str) -> None:

@@ -1,0 +1,1 @@
+"""Celery jobs on fewer Redis commands."""
