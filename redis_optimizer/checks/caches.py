@@ -1,4 +1,4 @@
-"""System checks: each likely mis-installation has an id, and a hint that says how to mend it."""
+"""Check the settings of the caches, and `REDIS_OPTIMIZER`."""
 
 from typing import Any
 
