@@ -21,6 +21,7 @@ class Message:
         exchange: "" for the anonymous exchange, where `routing_key` is the queue's name.
         routing_key: Where to.
         priority: As the transport means it: on Redis 0 is the highest.
+        declare: kombu entities to declare before it is sent; they do not travel in an envelope.
     """
 
     id: str
@@ -33,3 +34,4 @@ class Message:
     exchange: str
     routing_key: str
     priority: int
+    declare: tuple[Any, ...] = ()

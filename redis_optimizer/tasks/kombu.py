@@ -1,0 +1,192 @@
+"""Everything that leans on what kombu does not document.
+
+A contract test holds each of it: ``tests/contracts/test_kombu.py``.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Final
+
+import redis
+from celery import Celery
+from kombu import Producer
+
+from redis_optimizer.tasks.message import Message
+
+__all__ = ["Capture", "broker_client", "send", "visibility_timeout"]
+
+LPUSH_VALUES: Final = 1_000
+"""Messages in one LPUSH: a server does nothing else while it takes them in."""
+
+RETRIES: Final = 1
+"""Attempts after a lost connection, which may be no more than one that the server had closed."""
+
+DEFAULT_VISIBILITY_TIMEOUT: Final = 3600.0  # seconds: that of kombu's Redis transport
+
+
+class Capture(Producer):
+    """A producer that hands each message over instead of sending it.
+
+    It does what kombu's own does, serialising and compressing included, up to the point where a
+    channel would be needed; so an argument that cannot be serialised fails at the call.
+
+    Args:
+        app: Whose broker the messages are for.
+        take: Called with each message, in the thread that publishes it.
+    """
+
+    def __init__(self, app: Celery, take: Callable[[Message], None]) -> None:
+        super().__init__(None, auto_declare=False)  # type: ignore[arg-type]  # as pools do
+        # Never connected: Celery asks it only which errors to translate.
+        self.__connection__ = app.connection_for_write()  # type: ignore[misc]  # pools set it, too
+        self._take = take
+
+    def publish(self, body: Any, *args: Any, **options: Any) -> None:
+        """Serialise a message, as `kombu.Producer.publish` does, and hand it over."""
+        # A retry would be of the sending, which comes later.
+        super().publish(body, *args, **(options | {"retry": False}))
+
+    def _publish(  # type: ignore[override]  # what is not needed is taken by *args
+        self,
+        body: str | bytes,
+        priority: int | None,
+        content_type: str,
+        content_encoding: str,
+        headers: dict[str, Any],
+        properties: dict[str, Any],
+        routing_key: str,
+        mandatory: bool,
+        immediate: bool,
+        exchange: str,
+        declare: Sequence[Any],
+        *args: Any,
+        **kwargs: Any,
+    ) -> None:
+        self._take(
+            Message(
+                id=headers.get("id", ""),
+                task=headers.get("task", ""),
+                body=body,
+                content_type=content_type,
+                content_encoding=content_encoding,
+                headers=headers,
+                properties=properties,
+                exchange=exchange,
+                routing_key=routing_key,
+                priority=priority or 0,
+                declare=tuple(declare or ()),
+            )
+        )
+
+
+def send(app: Celery, messages: Sequence[Message]) -> None:
+    """Send messages: with one command for each list of the broker, where it is Redis.
+
+    Other transports, a kombu before 5.7 and a broker with ``retry_on_timeout`` get one command a
+    message, as ever. When it raises, some messages may have been sent.
+
+    Args:
+        app: Whose broker they go to.
+        messages: Any number, in the order in which they are to arrive.
+
+    Raises:
+        kombu.exceptions.OperationalError: when the broker cannot be reached.
+    """
+    producer: Any
+    with app.producer_or_acquire() as producer:
+        publish = producer.connection.ensure(
+            producer,
+            lambda: _publish_all(app, producer, messages),
+            max_retries=RETRIES,
+            interval_start=0,
+        )
+        publish()
+
+
+@contextmanager
+def broker_client(app: Celery) -> "Iterator[redis.Redis | None]":
+    """Lend a client of the broker's server, over a pooled connection.
+
+    Args:
+        app: Whose broker.
+
+    Yields:
+        The client, or None when the broker is not Redis.
+
+    Raises:
+        kombu.exceptions.OperationalError: when the broker cannot be reached, in the block as well.
+    """
+    producer: Any
+    with app.producer_or_acquire() as producer:
+        connection = producer.connection
+        with connection._reraise_as_library_errors():
+            if connection.transport.driver_type != "redis":
+                yield None
+                return
+            with producer.channel.conn_or_acquire() as client:
+                yield client
+
+
+def visibility_timeout(app: Celery) -> float:
+    """Return the seconds after which the broker delivers an unacknowledged message again."""
+    options = app.conf.broker_transport_options or {}
+    return float(options.get("visibility_timeout") or DEFAULT_VISIBILITY_TIMEOUT)
+
+
+class _Fold:
+    """Take the place of kombu's ``PublishBatch``: collect commands, and fold equal LPUSHes."""
+
+    def __init__(self) -> None:
+        self.lists: dict[str, list[str]] = {}
+        self.others: dict[tuple[str, tuple[Any, ...]], None] = {}
+
+    def add(self, name: str, *args: Any) -> None:
+        """Take one command that a channel would send for the message it routes."""
+        if name == "lpush":
+            self.lists.setdefault(args[0], []).extend(args[1:])
+        else:
+            # PEXPIRE of a queue's lists is the same for each message; PUBLISH never is.
+            self.others[name, args] = None
+
+    def flush(self, client: "redis.Redis") -> None:
+        """Send them in one round trip."""
+        with client.pipeline(transaction=False) as pipeline:
+            for key, values in self.lists.items():
+                for start in range(0, len(values), LPUSH_VALUES):
+                    pipeline.lpush(key, *values[start : start + LPUSH_VALUES])
+            for name, args in self.others:
+                getattr(pipeline, name)(*args)
+            pipeline.execute()
+
+
+def _publish_all(app: Celery, producer: Any, messages: Sequence[Message]) -> None:
+    channel = producer.channel
+    folds = hasattr(channel, "create_publish_batch") and channel.supports_batch_publish
+    fold = _Fold() if folds else None
+    options = {"_publish_batch": fold} if fold else {}
+    for message in messages:
+        for entity in message.declare or _queue(app, message):
+            producer.maybe_declare(entity)
+        prepared = channel.prepare_message(
+            message.body,
+            message.priority,
+            message.content_type,
+            message.content_encoding,
+            message.headers,
+            # kombu writes to it, and this may not be the last attempt.
+            {**message.properties, "delivery_info": {}},
+        )
+        channel.basic_publish(
+            prepared, exchange=message.exchange, routing_key=message.routing_key, **options
+        )
+    if fold:
+        with channel.conn_or_acquire() as client:
+            fold.flush(client)
+
+
+def _queue(app: Celery, message: Message) -> tuple[Any, ...]:
+    """Return the queue that Celery would declare, once a connection, before it sends."""
+    queues = app.amqp.queues
+    if message.exchange or message.routing_key not in queues:
+        return ()
+    return (queues[message.routing_key],)

@@ -1,0 +1,190 @@
+"""A buffer says when its jobs should leave, and lets none of them go astray."""
+
+from math import inf
+
+import pytest
+
+from redis_optimizer.core.buffer import FIRST_RETRY, JITTER, LONGEST_RETRY, JobBuffer
+
+
+class Clock:
+    """Time that passes when it is told to."""
+
+    def __init__(self) -> None:
+        self.time = 100.0
+
+    def __call__(self) -> float:
+        return self.time
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+def make(
+    clock: Clock, size: int = 3, max_bytes: int = 1_000, delay: float = 0.0, spread: float = 0.5
+) -> JobBuffer[str]:
+    return JobBuffer(
+        size=size,
+        max_bytes=max_bytes,
+        timeout=2.0,
+        delay=delay,
+        now=clock,
+        spread=lambda: spread,
+    )
+
+
+def fill(buffer: JobBuffer[str], ids: str, size: int = 10) -> None:
+    for id in ids:
+        buffer.add(id, id.upper(), size)
+
+
+def ids(taken: list[tuple[str, str, int]]) -> str:
+    return "".join(id for id, _, _ in taken)
+
+
+def test_jobs_leave_in_the_order_in_which_they_came(clock: Clock) -> None:
+    buffer = make(clock)
+    fill(buffer, "abc")
+    assert buffer.take() == [("a", "A", 10), ("b", "B", 10), ("c", "C", 10)]
+    assert len(buffer) == 0
+    assert buffer.bytes == 0
+
+
+def test_without_jobs_nothing_is_due(clock: Clock) -> None:
+    buffer = make(clock)
+    assert buffer.due == inf
+    assert buffer.take() == []
+
+
+def test_jobs_are_due_when_the_oldest_has_waited(clock: Clock) -> None:
+    buffer = make(clock)
+    fill(buffer, "a")
+    clock.time += 1
+    fill(buffer, "b")
+    assert buffer.due == 102.0
+    assert not buffer.is_full
+
+
+def test_enough_jobs_are_due_at_once(clock: Clock) -> None:
+    buffer = make(clock)
+    fill(buffer, "abc")
+    assert buffer.is_full
+    assert buffer.due <= clock.time
+
+
+def test_enough_bytes_are_due_at_once(clock: Clock) -> None:
+    buffer = make(clock, max_bytes=20)
+    fill(buffer, "ab")
+    assert buffer.is_full
+    assert buffer.due <= clock.time
+
+
+def test_no_more_than_the_size_leave_together(clock: Clock) -> None:
+    buffer = make(clock)
+    fill(buffer, "abcde")
+    assert ids(buffer.take()) == "abc"
+    assert ids(buffer.take()) == "de"
+
+
+def test_no_more_than_the_bytes_leave_together(clock: Clock) -> None:
+    buffer = make(clock, max_bytes=25)
+    fill(buffer, "abc")
+    assert ids(buffer.take()) == "ab"
+    assert buffer.bytes == 10
+
+
+def test_a_job_with_more_bytes_than_that_leaves_alone(clock: Clock) -> None:
+    buffer = make(clock, max_bytes=25)
+    fill(buffer, "a", size=100)
+    fill(buffer, "b")
+    assert ids(buffer.take()) == "a"
+    assert ids(buffer.take()) == "b"
+
+
+def test_a_job_may_be_replaced_in_its_place(clock: Clock) -> None:
+    buffer = make(clock)
+    fill(buffer, "ab")
+    buffer.add("a", "other", 30)
+    assert buffer.bytes == 40
+    assert buffer.take() == [("a", "other", 30), ("b", "B", 10)]
+
+
+def test_a_job_may_be_taken_out(clock: Clock) -> None:
+    buffer = make(clock)
+    fill(buffer, "ab")
+    assert buffer.remove("a") == "A"
+    assert buffer.remove("a") is None
+    assert "a" not in buffer
+    assert buffer.bytes == 10
+    assert ids(buffer.take()) == "b"
+
+
+def test_what_could_not_leave_comes_first_the_next_time(clock: Clock) -> None:
+    buffer = make(clock)
+    fill(buffer, "ab")
+    taken = buffer.take()
+    fill(buffer, "c")
+    buffer.give_back(taken)
+    assert buffer.bytes == 30
+    assert ids(buffer.take()) == "abc"
+
+
+def test_after_a_failure_jobs_wait_longer_each_time_however_many(clock: Clock) -> None:
+    buffer = make(clock)
+    fill(buffer, "abc")
+    waits = []
+    for _ in range(8):
+        buffer.give_back(buffer.take())
+        assert buffer.is_held
+        waits.append(buffer.due - clock.time)
+        clock.time = buffer.due
+        assert not buffer.is_held
+    assert waits[:3] == [FIRST_RETRY, 2 * FIRST_RETRY, 4 * FIRST_RETRY]
+    assert waits[-1] == LONGEST_RETRY
+    assert buffer.failures == 8
+
+
+def test_a_success_ends_the_waiting(clock: Clock) -> None:
+    buffer = make(clock)
+    fill(buffer, "abc")
+    buffer.give_back(buffer.take())
+    clock.time = buffer.due
+    buffer.take()
+    buffer.sent()
+    fill(buffer, "abc")
+    assert buffer.failures == 0
+    assert not buffer.is_held
+
+
+def test_two_departures_are_apart_by_the_delay(clock: Clock) -> None:
+    buffer = make(clock, delay=5.0)
+    fill(buffer, "abc")
+    assert not buffer.is_held
+    buffer.take()
+    buffer.sent()
+    fill(buffer, "def")
+    assert buffer.is_held
+    assert buffer.due == clock.time + 5.0
+
+
+@pytest.mark.parametrize(("spread", "share"), [(0.0, 1 - JITTER), (1.0, 1 + JITTER)])
+def test_the_delay_is_a_little_longer_or_shorter_each_time(
+    clock: Clock, spread: float, share: float
+) -> None:
+    buffer = make(clock, delay=5.0, spread=spread)
+    fill(buffer, "a")
+    buffer.take()
+    buffer.sent()
+    fill(buffer, "bcd")
+    assert buffer.due == pytest.approx(clock.time + 5.0 * share)
+
+
+def test_the_waiting_may_be_cut_short(clock: Clock) -> None:
+    buffer = make(clock)
+    fill(buffer, "abc")
+    buffer.give_back(buffer.take())
+    buffer.release()
+    assert not buffer.is_held
+    assert buffer.due <= clock.time
