@@ -1,7 +1,7 @@
 """Jobs of one kind that wait to leave the process together."""
 
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from math import inf
 from time import monotonic
 from typing import Final, Generic, TypeVar
@@ -52,12 +52,16 @@ class JobBuffer(Generic[J]):
         self._bytes = 0
         self._not_before = -inf
         self._failures = 0
+        self._longest_retry = LONGEST_RETRY
 
     def __len__(self) -> int:
         return len(self._jobs)
 
     def __contains__(self, id: str) -> bool:
         return id in self._jobs
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._jobs)
 
     @property
     def bytes(self) -> int:
@@ -139,12 +143,22 @@ class JobBuffer(Generic[J]):
         back = {id: (job, size, since) for id, job, size in jobs}
         self._bytes += sum(size for _, size, _ in back.values())
         self._jobs = back | self._jobs
-        self._hold(min(FIRST_RETRY * 2**self._failures, LONGEST_RETRY))
+        self._hold(min(FIRST_RETRY * 2**self._failures, self._longest_retry))
         self._failures += 1
 
     def release(self) -> None:
         """Let jobs leave at once, whatever was to be waited for."""
         self._not_before = -inf
+
+    def hurry(self, retry: float) -> None:
+        """Let jobs leave as soon as they are here, because there is no later.
+
+        Args:
+            retry: Seconds to wait after a failure, however many there were.
+        """
+        self.timeout = self.delay = 0.0
+        self._longest_retry = retry
+        self.release()
 
     def _hold(self, seconds: float) -> None:
         if seconds:

@@ -6,6 +6,7 @@ A contract test holds each of it: ``tests/contracts/test_kombu.py``.
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
+from weakref import WeakKeyDictionary
 
 import redis
 from celery import Celery
@@ -23,6 +24,8 @@ RETRIES: Final = 1
 
 DEFAULT_VISIBILITY_TIMEOUT: Final = 3600.0  # seconds: that of kombu's Redis transport
 
+_connections: "WeakKeyDictionary[Celery, Any]" = WeakKeyDictionary()
+
 
 class Capture(Producer):
     """A producer that hands each message over instead of sending it.
@@ -37,8 +40,7 @@ class Capture(Producer):
 
     def __init__(self, app: Celery, take: Callable[[Message], None]) -> None:
         super().__init__(None, auto_declare=False)  # type: ignore[arg-type]  # as pools do
-        # Never connected: Celery asks it only which errors to translate.
-        self.__connection__ = app.connection_for_write()  # type: ignore[misc]  # pools set it, too
+        self.__connection__ = _unused_connection(app)  # type: ignore[misc]  # pools set it, too
         self._take = take
 
     def publish(self, body: Any, *args: Any, **options: Any) -> None:
@@ -93,7 +95,7 @@ def send(app: Celery, messages: Sequence[Message]) -> None:
         kombu.exceptions.OperationalError: when the broker cannot be reached.
     """
     producer: Any
-    with app.producer_or_acquire() as producer:
+    with _pooled_producer(app) as producer:
         publish = producer.connection.ensure(
             producer,
             lambda: _publish_all(app, producer, messages),
@@ -117,20 +119,33 @@ def broker_client(app: Celery) -> "Iterator[redis.Redis | None]":
         kombu.exceptions.OperationalError: when the broker cannot be reached, in the block as well.
     """
     producer: Any
-    with app.producer_or_acquire() as producer:
+    with _pooled_producer(app) as producer:
         connection = producer.connection
         with connection._reraise_as_library_errors():
             if connection.transport.driver_type != "redis":
                 yield None
                 return
             with producer.channel.conn_or_acquire() as client:
-                yield client
+                # kombu's own puts `global_keyprefix` before the keys of some commands only.
+                yield redis.Redis(connection_pool=client.connection_pool)
+
+
+def _pooled_producer(app: Celery) -> Any:
+    # Not `app.producer_or_acquire`, which a batch() answers itself.
+    return app.producer_pool.acquire(block=True)
 
 
 def visibility_timeout(app: Celery) -> float:
     """Return the seconds after which the broker delivers an unacknowledged message again."""
     options = app.conf.broker_transport_options or {}
     return float(options.get("visibility_timeout") or DEFAULT_VISIBILITY_TIMEOUT)
+
+
+def _unused_connection(app: Celery) -> Any:
+    """Return a connection that is never opened: Celery asks it which errors to translate."""
+    if app not in _connections:
+        _connections[app] = app.connection_for_write()
+    return _connections[app]
 
 
 class _Fold:

@@ -188,3 +188,26 @@ def test_the_waiting_may_be_cut_short(clock: Clock) -> None:
     buffer.release()
     assert not buffer.is_held
     assert buffer.due <= clock.time
+
+
+def test_in_a_hurry_nothing_is_waited_for_but_a_short_retry(clock: Clock) -> None:
+    buffer = make(clock, delay=5.0)
+    fill(buffer, "abc")
+    buffer.take()
+    buffer.sent()
+    fill(buffer, "d")
+    buffer.hurry(0.1)
+    assert buffer.due <= clock.time
+    buffer.give_back(buffer.take())
+    assert buffer.due == pytest.approx(clock.time + 0.1)
+    clock.time += 0.2
+    buffer.take()
+    buffer.sent()
+    fill(buffer, "e")
+    assert buffer.due <= clock.time
+
+
+def test_it_names_the_jobs_that_are_here(clock: Clock) -> None:
+    buffer = make(clock)
+    fill(buffer, "ab")
+    assert list(buffer) == ["a", "b"]

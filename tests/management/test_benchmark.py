@@ -12,9 +12,10 @@ from django.conf import settings
 from django.core.management import CommandError, call_command
 
 from redis_optimizer.embedded import ServerNotFound
-from redis_optimizer.management.benchmark.fleet import Fleet, WorkerError
-from redis_optimizer.management.benchmark.worker import Order
-from redis_optimizer.management.commands import redis_optimizer_benchmark as command
+from redis_optimizer.management.benchmark.cache import command
+from redis_optimizer.management.benchmark.cache.fleet import Fleet
+from redis_optimizer.management.benchmark.cache.worker import Order
+from redis_optimizer.management.benchmark.child import WorkerError
 
 URL = settings.REDIS_TEST_URL
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from redis_optimizer.management.benchmark import progress
-from redis_optimizer.management.benchmark.plan import Request, count_floor, make_plan
-from redis_optimizer.management.benchmark.report import percentile
-from redis_optimizer.management.benchmark.staleness import PRELOADED, Read, Write, find_stale
-from redis_optimizer.management.benchmark.trace import TraceError, draw_trace, read_trace
+from redis_optimizer.management.benchmark.cache.plan import Request, count_floor, make_plan
+from redis_optimizer.management.benchmark.cache.report import percentile
+from redis_optimizer.management.benchmark.cache.staleness import PRELOADED, Read, Write, find_stale
+from redis_optimizer.management.benchmark.cache.trace import TraceError, draw_trace, read_trace
 
 
 class TestTrace:

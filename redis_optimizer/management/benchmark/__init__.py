@@ -1,1 +1,1 @@
-"""Replay cache traffic over several processes and report what the server counted."""
+"""What this package saves, by the count of a real server: its caches, and its jobs."""

@@ -1,52 +1,38 @@
-"""Measure what the caches of this package save, by the count of a real server."""
+"""Measure what the caches and the jobs of this package save, by the count of a real server."""
 
 from __future__ import annotations
 
 import json
 import sys
-from argparse import BooleanOptionalAction
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import redis
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from redis_optimizer.embedded import EmbeddedServer, ServerNotFound, ServerNotStarted
-from redis_optimizer.management.benchmark.fleet import WorkerError
-from redis_optimizer.management.benchmark.plan import make_plan
-from redis_optimizer.management.benchmark.report import render
-from redis_optimizer.management.benchmark.run import EXACT_TTL, Benchmark, Setup
-from redis_optimizer.management.benchmark.trace import TraceError, draw_trace, read_trace
+from redis_optimizer.management.benchmark.cache import command as cache
+from redis_optimizer.management.benchmark.child import WorkerError
+from redis_optimizer.management.benchmark.jobs import command as jobs
 
-ZIPF, KEYS, REQUESTS = 0.9, 10_000, 50_000
-# option: (lowest, highest) value that makes sense
-BOUNDS: dict[str, tuple[float, float]] = {
-    "zipf": (0, 10),
-    "keys": (1, 10_000_000),
-    "requests": (1, 100_000_000),
-    "processes": (1, 256),
-    "threads": (1, 256),
-    "writes": (0, 100),
-    "l1": (0.001, 100),
-    "value_size": (0, 64 * 1024**2),
-}
+SUBJECTS = {"cache": cache, "jobs": jobs}
 
 
 class Command(BaseCommand):
-    """Replay cache traffic over several processes, with and without L1."""
+    """Compare this package with plain django-redis, or with plain Celery."""
 
     help = (
-        "Replays one sequence of cache requests over several processes, first against plain "
-        "django-redis, then against TieredCache, and prints what the server counted."
+        "cache: replays one sequence of cache requests over several processes, first against "
+        "plain django-redis, then against TieredCache. jobs: sends the same jobs through plain "
+        "Celery and then through this package, with real workers. Both print what a server counted."
     )
     requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Declare one subcommand a subject; the cache is the one there is."""
-        subjects = parser.add_subparsers(dest="subject", required=True, metavar="cache")
-        add_cache_arguments(subjects.add_parser("cache", help="compare cache backends"))
+        """Declare one subcommand a subject."""
+        subjects = parser.add_subparsers(dest="subject", required=True, metavar="{cache,jobs}")
+        for name, subject in SUBJECTS.items():
+            chosen = subjects.add_parser(name, help=subject.HELP)
+            subject.add_arguments(chosen)
+            chosen.add_argument("--json", action="store_true", help="print the report as JSON")
 
     def handle(self, **options: Any) -> None:
         """Run the benchmark and print its report.
@@ -54,129 +40,27 @@ class Command(BaseCommand):
         Raises:
             CommandError: an option makes no sense, no server can be used, or a process failed.
         """
-        check_bounds(options)
-        trace, source = load_trace(options)
-        plan = make_plan(
-            trace,
-            processes=options["processes"],
-            writes=options["writes"],
-            seed=options["seed"],
-            preloaded=options["preload"],
-        )
-        with running_server(options["url"]) as url:
-            setup = Setup(
-                url=url,
-                trace=source,
-                writes_percent=options["writes"],
-                l1_percent=options["l1"],
-                threads=options["threads"],
-                value_size=options["value_size"],
-                seed=options["seed"],
-                preload=options["preload"],
-                exact_ttl=options["exact_ttl"] or ["auto"],
-            )
-            try:
-                report = Benchmark(plan, setup, sys.stderr if options["verbosity"] else None).run()
-            except (WorkerError, redis.RedisError) as error:
-                raise CommandError(f"The benchmark failed: {error}") from error
+        subject = SUBJECTS[options["subject"]]
+        check_bounds(options, subject.BOUNDS)
+        try:
+            report = subject.run(options, sys.stderr if options["verbosity"] else None)
+        except (WorkerError, redis.RedisError) as error:
+            raise CommandError(f"The benchmark failed: {error}") from error
         if options["json"]:
             self.stdout.write(json.dumps(report.as_dict(), indent=2))
         else:
-            self.stdout.write(render(report))
+            self.stdout.write(subject.render(report))
 
 
-def add_cache_arguments(parser: CommandParser) -> None:
-    """Add the options of the subject `cache`."""
-    add = parser.add_argument
-    add("--trace", type=Path, metavar="FILE", help="keys, one a line; plain text or .gz")
-    add("--zipf", type=float, help=f"without --trace: the exponent of Zipf's law ({ZIPF})")
-    add("--keys", type=int, help=f"without --trace: the number of keys ({KEYS:,})")
-    add("--requests", type=int, help=f"at most so many (all of a trace, or {REQUESTS:,})")
-    add("--processes", type=int, default=4, help="that share the requests (4)")
-    add("--threads", type=int, default=1, help="in each process (1)")
-    add("--writes", type=float, default=2, help="percent of the requests that write (2)")
-    add("--l1", type=float, default=10, help="MAX_ENTRIES in percent of the distinct keys (10)")
-    add(
-        "--exact-ttl",
-        action="append",
-        choices=list(EXACT_TTL),
-        help="of TieredCache; each time it is given adds a row (auto)",
-    )
-    add("--value-size", type=int, default=400, help="bytes in each value (400)")
-    add(
-        "--preload",
-        action=BooleanOptionalAction,
-        default=True,
-        help="put every key into Redis first; otherwise the first reader of a key writes it",
-    )
-    add("--seed", type=int, default=1, help="the same seed chooses the same requests (1)")
-    add(
-        "--url",
-        help="a server to use, rather than one started for the purpose; its counters include "
-        "what others send meanwhile, and keys go under redis_optimizer:benchmark:",
-    )
-    add("--json", action="store_true", help="print the report as JSON")
-
-
-def check_bounds(options: dict[str, Any]) -> None:
+def check_bounds(options: dict[str, Any], bounds: dict[str, tuple[float, float]]) -> None:
     """Refuse numbers out of bounds.
 
     Raises:
         CommandError: with the option's name and bounds.
     """
-    for name, (lowest, highest) in BOUNDS.items():
+    for name, (lowest, highest) in bounds.items():
         value = options[name]
         # "not within" rather than "outside": NaN compares false with everything.
         if value is not None and not lowest <= value <= highest:
             option = f"--{name.replace('_', '-')}"
             raise CommandError(f"{option} must lie between {lowest:,} and {highest:,}, not {value}")
-
-
-def load_trace(options: dict[str, Any]) -> tuple[list[str], str]:
-    """Return the requested keys in order, and what to call their source.
-
-    Raises:
-        CommandError: the trace cannot be used, or options contradict each other.
-    """
-    path, exponent, keys = options["trace"], options["zipf"], options["keys"]
-    if path is None:
-        exponent, keys = ZIPF if exponent is None else exponent, keys or KEYS
-        trace = draw_trace(
-            keys=keys,
-            exponent=exponent,
-            requests=options["requests"] or REQUESTS,
-            seed=options["seed"],
-        )
-        return trace, f"Zipf {exponent:g} over {keys:,} keys"
-    for name, value in (("--zipf", exponent), ("--keys", keys)):
-        if value is not None:
-            raise CommandError(f"{name} draws keys, so it cannot go with --trace")
-    try:
-        return read_trace(Path(path), limit=options["requests"]), Path(path).name
-    except TraceError as error:
-        raise CommandError(f"--trace: {error}") from error
-
-
-@contextmanager
-def running_server(url: str | None) -> Iterator[str]:
-    """Yield the URL given, once it answered, or that of a server started for the purpose.
-
-    REDIS_URL is not asked: a site sets it to the server that it works with.
-
-    Raises:
-        CommandError: no server could be reached or started.
-    """
-    if url is None:
-        try:
-            server = EmbeddedServer().start()
-        except (ServerNotFound, ServerNotStarted) as error:
-            raise CommandError(f"{error} Or give --url.") from error
-        with server:
-            yield server.url
-        return
-    try:
-        with redis.Redis.from_url(url) as client:
-            client.info("commandstats")
-    except (redis.RedisError, ValueError) as error:
-        raise CommandError(f"--url: {error}") from error
-    yield url

@@ -11,13 +11,13 @@ from typing import Any, TextIO
 import redis
 from django_redis.cache import RedisCache
 
-from redis_optimizer.management.benchmark.fleet import Fleet
-from redis_optimizer.management.benchmark.plan import Plan
+from redis_optimizer.management.benchmark.cache.fleet import Fleet
+from redis_optimizer.management.benchmark.cache.plan import Plan
+from redis_optimizer.management.benchmark.cache.report import Report, Row
+from redis_optimizer.management.benchmark.cache.staleness import PRELOADED, Read, Write, find_stale
+from redis_optimizer.management.benchmark.cache.worker import TIMEOUT, Order
 from redis_optimizer.management.benchmark.progress import show_progress
-from redis_optimizer.management.benchmark.report import Report, Row
 from redis_optimizer.management.benchmark.server import CommandCounter
-from redis_optimizer.management.benchmark.staleness import PRELOADED, Read, Write, find_stale
-from redis_optimizer.management.benchmark.worker import TIMEOUT, Order
 
 EXACT_TTL = {"auto": "auto", "true": True, "false": False}
 CHUNK = 1000  # keys written or removed in one round trip

@@ -1,7 +1,7 @@
-"""Make Redis clients: the only module that does.
+"""Connections beside a pool: of the channel, and of what must not wait for the pool.
 
-A channel's connections are made from the pool that django-redis built for the data, so that TLS,
-unix sockets, Sentinel, user and password come along. They are not the pool's: those it would keep.
+They are made from the pool that django-redis or kombu built, so that TLS, unix sockets, Sentinel,
+user and password come along. They are not the pool's: those it would keep.
 """
 
 import inspect

@@ -1,4 +1,4 @@
-"""One process of a benchmark: `python -m redis_optimizer.management.benchmark.worker`.
+"""One process of a benchmark: `python -m redis_optimizer.management.benchmark.cache.worker`.
 
 It talks JSON, one object a line. To the order on stdin it answers with a note once it is connected;
 to "go" with the number of requests done, again and again, and with the result at last. The end of
@@ -15,8 +15,8 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Any, TypedDict
 
-from redis_optimizer.management.benchmark.plan import Request
-from redis_optimizer.management.benchmark.staleness import Read, Write
+from redis_optimizer.management.benchmark.cache.plan import Request
+from redis_optimizer.management.benchmark.cache.staleness import Read, Write
 
 TIMEOUT = 3600  # seconds that keys stay in Redis if a benchmark is killed before it removes them
 READY_TIMEOUT = 10.0  # seconds for the channel to connect

@@ -1,0 +1,27 @@
+"""Make Redis clients, and the settings by which django-redis and Celery make theirs.
+
+The only package that does. The functions for settings take plain arguments and read no settings:
+they are called inside ``settings.py``.
+"""
+
+from redis_optimizer.connections.caches import cache_options
+from redis_optimizer.connections.channel import (
+    CONNECT_TIMEOUT,
+    channel_connection,
+    master_address,
+    server_of,
+)
+from redis_optimizer.connections.profiles import PROFILES, Profile, find_profile
+from redis_optimizer.connections.jobs import celery_settings
+
+__all__ = [
+    "CONNECT_TIMEOUT",
+    "PROFILES",
+    "Profile",
+    "cache_options",
+    "celery_settings",
+    "channel_connection",
+    "find_profile",
+    "master_address",
+    "server_of",
+]

@@ -1,0 +1,61 @@
+"""How much a worker that has nothing to do says to the broker."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from django.core.exceptions import ImproperlyConfigured
+
+__all__ = ["PROFILES", "Profile", "find_profile"]
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """What differs between the ways in which a worker waits for jobs."""
+
+    transport: Mapping[str, float] = field(default_factory=dict)
+    """Options of kombu's Redis transport."""
+
+    consumer: str = "celery.worker.consumer:Consumer"
+    """The class that `worker_consumer` names: whether the worker gossips and sends heartbeats."""
+
+    remote_control: bool = True
+    """Whether ``celery inspect`` and ``celery control`` reach the worker."""
+
+
+# A worker on its own stops within polling_interval; with CLIENT UNBLOCK, at once.
+BALANCED: Final = {
+    "polling_interval": 4,
+    "health_check_interval": 60,
+}
+METERED: Final = {
+    "polling_interval": 30,
+    "health_check_interval": 120,  # a PING for each connection that is read from without asking
+    # The look for messages that a lost worker left takes four commands. They are left to it for
+    # visibility_timeout, an hour by default: five minutes more do not matter.
+    "unacked_restore_interval": 300,
+    "unacked_restore_throttle": 1,
+}
+
+PROFILES: Final[Mapping[str, Profile]] = {
+    "default": Profile(),
+    "balanced": Profile(BALANCED, "redis_optimizer.tasks.consumers:QuietConsumer"),
+    "metered": Profile(METERED, "redis_optimizer.tasks.consumers:SilentConsumer"),
+    "metered_no_remote_control": Profile(
+        METERED, "redis_optimizer.tasks.consumers:SilentConsumer", remote_control=False
+    ),
+}
+"""The profiles, by name."""
+
+
+def find_profile(name: str) -> Profile:
+    """Return the profile of that name.
+
+    Raises:
+        ImproperlyConfigured: when there is none; the message lists those that there are.
+    """
+    if name not in PROFILES:
+        raise ImproperlyConfigured(
+            f"There is no profile {name!r}. The profiles are: {', '.join(PROFILES)}."
+        )
+    return PROFILES[name]

@@ -1,0 +1,1 @@
+"""Replay cache traffic over several processes, with and without L1."""

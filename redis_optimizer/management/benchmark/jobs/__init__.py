@@ -1,0 +1,1 @@
+"""Send the same jobs through plain Celery and through this package, and count what is sent."""

@@ -1,0 +1,161 @@
+"""Jobs from a producer through a worker: what each side sends for one, and how many a second."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from redis_optimizer.management.benchmark.jobs.ledger import Run
+from redis_optimizer.management.benchmark.jobs.processes import CeleryWorker, Producer
+from redis_optimizer.management.benchmark.jobs.site import PRODUCER, WORKER, Site
+from redis_optimizer.management.benchmark.wire import Counts
+
+Note = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class Sent:
+    """What one side sent while `jobs` jobs went through it.
+
+    Args:
+        jobs: how many.
+        producer, worker: commands by name.
+        other: administrative commands, of which the server does not show who sent them.
+        round_trips: of both.
+        start_up: what the producer sent before, to connect and for its first jobs.
+        seconds: from the first call until the last job had run, in a run that was not counted.
+        missing, twice: jobs that did not run, and runs too many, in both runs.
+    """
+
+    jobs: int
+    producer: Counter[str]
+    worker: Counter[str]
+    other: Counter[str]
+    round_trips: int
+    start_up: Counter[str]
+    seconds: float | None = None
+    missing: int = 0
+    twice: int = 0
+
+    @property
+    def per_job(self) -> float:
+        """Return the commands for one job."""
+        return (self.producer + self.worker + self.other).total() / self.jobs
+
+    @property
+    def rate(self) -> float | None:
+        """Return the jobs per second."""
+        return None if self.seconds is None else self.jobs / self.seconds
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the figures for `json.dumps`."""
+
+        def scale(counts: Counter[str]) -> dict[str, float]:
+            return {name: round(n / self.jobs, 4) for name, n in counts.most_common()}
+
+        return {
+            "jobs": self.jobs,
+            "commands_per_job": round(self.per_job, 4),
+            "producer_commands_per_job": round(self.producer.total() / self.jobs, 4),
+            "worker_commands_per_job": round(self.worker.total() / self.jobs, 4),
+            "round_trips_per_job": round(self.round_trips / self.jobs, 4),
+            "producer": scale(self.producer),
+            "worker": scale(self.worker),
+            "other": scale(self.other),
+            "producer_start_up": dict(self.start_up.most_common()),
+            "jobs_per_second": None if self.rate is None else round(self.rate, 1),
+            "jobs_missing": self.missing,
+            "jobs_run_twice": self.twice,
+        }
+
+
+def run_jobs(
+    site: Site, worker: CeleryWorker, task: str, jobs: int, note: Note, *, timed: bool
+) -> Sent:
+    """Send jobs of a task through a worker, twice: once to count commands, once for the time.
+
+    Args:
+        timed: whether to send them the second time, when MONITOR slows nobody down.
+    """
+    runs: list[Run] = []
+    with site.producer() as producer:
+        with site.wire() as wire:
+            warm_up(site, worker, producer, task)
+            start_up = wire.counts().by_user().get(PRODUCER, Counter())
+            wire.restart()
+            producer.send("calls", task=task, numbers=list(range(jobs)))
+            runs += site.wait_ran(jobs, worker, note)
+            counts = wire.counts()
+        seconds = None
+        if timed:
+            site.ledger.clear()
+            started, _ = producer.send("calls", task=task, numbers=list(range(jobs)))
+            second = site.wait_ran(jobs, worker, lambda done: note(jobs + done))
+            seconds = max(run.at for run in second) - started
+            runs += second
+    return make_sent(counts, jobs, start_up, runs, seconds)
+
+
+def send_in_blocks(site: Site, worker: CeleryWorker, task: str, jobs: int, note: Note) -> Sent:
+    """Send ordinary jobs in blocks of `batch()`; on a plain site there is no such block."""
+    numbers = list(range(jobs))
+    with site.producer() as producer, site.wire() as wire:
+        warm_up(site, worker, producer, task)
+        start_up = wire.counts().by_user().get(PRODUCER, Counter())
+        wire.restart()
+        if site.side.plain:
+            producer.send("calls", task=task, numbers=numbers)
+        else:
+            producer.send("blocks", task=task, numbers=numbers, size=site.batch_size)
+        runs = site.wait_ran(jobs, worker, note)
+        counts = wire.counts()
+    return make_sent(counts, jobs, start_up, runs, None)
+
+
+def send_duplicates(site: Site, task: str, jobs: int) -> Sent:
+    """Send a job and then so many duplicates of it, which nobody takes."""
+    with site.producer() as producer, site.wire() as wire:
+        producer.send("calls", task=task, numbers=[0], queue="untaken")
+        start_up = wire.counts().by_user().get(PRODUCER, Counter())
+        wire.restart()
+        producer.send("calls", task=task, numbers=[0] * jobs, queue="untaken")
+        counts = wire.counts()
+    return make_sent(counts, jobs, start_up, None, None)
+
+
+def warm_up(site: Site, worker: CeleryWorker, producer: Producer, task: str) -> None:
+    """Let a producer and the worker's children connect, and learn of each other."""
+    site.ledger.clear()
+    producer.send("calls", task=task, numbers=list(range(site.batch_size)))
+    site.wait_ran(site.batch_size, worker, lambda done: None)
+    site.ledger.clear()
+
+
+def make_sent(
+    counts: Counts,
+    jobs: int,
+    start_up: Counter[str],
+    runs: list[Run] | None,
+    seconds: float | None,
+) -> Sent:
+    """Return the figures of one case; `runs` is None where no job was to run."""
+    by_user = counts.by_user()
+    shown: Counter[str] = Counter()
+    for commands in by_user.values():
+        shown.update(commands)
+    ours = by_user.get("default", Counter())  # what asks for the progress
+    times = Counter(run.number for run in runs or ())
+    rounds = 1 if seconds is None else 2
+    return Sent(
+        jobs=jobs,
+        producer=by_user.get(PRODUCER, Counter()),
+        worker=by_user.get(WORKER, Counter()),
+        other=counts.commands - shown,
+        round_trips=counts.reads - ours.total(),
+        start_up=start_up,
+        seconds=seconds,
+        missing=0 if runs is None else rounds * jobs - sum(min(n, rounds) for n in times.values()),
+        twice=sum(max(n - rounds, 0) for n in times.values()),
+    )

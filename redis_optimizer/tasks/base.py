@@ -1,0 +1,173 @@
+"""The task classes."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, Final
+
+from celery.contrib.django.task import DjangoTask
+
+from redis_optimizer.conf import get_settings
+from redis_optimizer.tasks import batching, block, dedup
+from redis_optimizer.tasks.bulk import run_one
+from redis_optimizer.tasks.handles import result_class
+from redis_optimizer.tasks.kinds import Kind
+from redis_optimizer.tasks.kombu import Capture
+from redis_optimizer.tasks.message import Message
+from redis_optimizer.tasks.options import check_options
+
+__all__ = ["BatchTask", "DedupTask", "OptimizedTask"]
+
+NOT_ALONE: Final = ("link", "link_error", "chain", "chord", "group_id", "retries", "reply_to")
+"""Options of a call that others wait for or refer to: it goes Celery's own way."""
+
+GIVEN: Final = ("producer", "publisher", "connection")
+"""Options that say how to send it."""
+
+LATER: Final = ("countdown", "eta")
+"""Options of a call that runs later: it is sent alone."""
+
+
+class OptimizedTask(DjangoTask):
+    """A task whose jobs can leave in batches, only once, and leave few results behind.
+
+    Use it as the base of a task: ``@shared_task(base=OptimizedTask, batch_size=100)``. With the
+    defaults it is a Celery task like any other. Times are in seconds; None stands for the setting
+    of that name in ``REDIS_OPTIMIZER``.
+    """
+
+    abstract = True
+
+    batch_size: int | None = 1
+    """Jobs that leave together in one message; 1 sends each at once."""
+
+    batch_timeout: float | None = None
+    """The longest that a job waits for others; 0 sends each at once. A process that is killed by
+    signal 9 loses what waits."""
+
+    batch_delay: float | None = None
+    """The least time between two sendings of one process, which smooths bursts."""
+
+    flush_on_response: bool = False
+    """What a request calls for leaves before its response does."""
+
+    bulk: bool = False
+    """The function takes a list of `Job` and runs once for all jobs of a message."""
+
+    dedup: str | None = None
+    """Which calls are one job: "until_executing", "until_executed", "throttle", "debounce" or
+    "keep_last"; None for every call its own."""
+
+    dedup_on: Sequence[str] | Callable[..., Any] | None = None
+    """What makes calls equal: names of arguments, or a function of them; None for all arguments."""
+
+    dedup_ttl: float | None = None
+    """How long a job stands for its duplicates when it is never heard of again."""
+
+    keep_succeeded: int | None = None
+    """Results of successful runs that are kept."""
+
+    keep_failed: int | None = None
+    """Results of failed runs that are kept."""
+
+    idempotent: bool = False
+    """Running a job twice does no harm, so early acknowledgement is meant: no check warns."""
+
+    run_bulk: ClassVar[Callable[..., Any]]
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        check_options(cls.name or cls.__name__, vars(cls))
+        if cls.bulk and "run" in vars(cls):
+            cls.run_bulk = vars(cls)["run"]
+            cls.run = _run_alone  # type: ignore[method-assign]
+            cls.typing = False  # its function has the signature of a list of jobs
+
+    @classmethod
+    def on_bound(cls, app: Any) -> None:
+        """Check the options that need the function; Celery calls it when the app is ready."""
+        super().on_bound(app)  # type: ignore[misc]
+        dedup.check_options(cls)
+
+    def apply_async(
+        self,
+        args: Sequence[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        task_id: str | None = None,
+        producer: Any = None,
+        link: Any = None,
+        link_error: Any = None,
+        shadow: str | None = None,
+        **options: Any,
+    ) -> Any:
+        """Send a job, or let it wait for others of its kind.
+
+        Takes, returns and raises what `celery.Task.apply_async` does. Calls with links, in a
+        group, chord or chain, with an id or a producer of their own go Celery's own way.
+        """
+        options |= {"link": link, "link_error": link_error, "shadow": shadow}
+
+        def send(id: str | None, headers: Mapping[str, str]) -> Any:
+            return self._send(args, kwargs, id, headers, options)
+
+        if self._is_switched_off() or task_id or producer or _has(options, *NOT_ALONE, *GIVEN):
+            return super().apply_async(args, kwargs, task_id, producer, **options)
+        if self.dedup:
+            return dedup.apply_async(self, send, tuple(args or ()), dict(kwargs or {}), options)
+        return send(None, {})
+
+    def AsyncResult(self, task_id: str, **kwargs: Any) -> Any:
+        """Return the result of one of the task's jobs, which sends the job if it still waits."""
+        return result_class(self.app)(
+            task_id, backend=self.backend, task_name=self.name, **kwargs
+        )
+
+    def _is_switched_off(self) -> bool:
+        return bool(not get_settings().ENABLED or self.app.conf.task_always_eager)
+
+    def _send(
+        self,
+        args: Sequence[Any] | None,
+        kwargs: Mapping[str, Any] | None,
+        id: str | None,
+        headers: Mapping[str, str],
+        options: Mapping[str, Any],
+    ) -> Any:
+        if headers:
+            options = {**options, "headers": {**(options.get("headers") or {}), **headers}}
+        terms = batching.terms_of(self)
+        if terms.size == 1 or not terms.timeout or _has(options, *LATER):
+            return super().apply_async(args, kwargs, task_id=id, **options)
+        kinds: list[Kind] = []
+
+        def take(message: Message) -> None:
+            kinds.append(batching.put(self.app, self, message))
+
+        producer = Capture(self.app, take)
+        result = super().apply_async(args, kwargs, task_id=id, producer=producer, **options)
+        for kind in kinds:
+            if opened := block.current():
+                opened.touch(kind, flush_on_response=self.flush_on_response)
+            batching.flush_full(kind)
+        return result
+
+
+class BatchTask(OptimizedTask):
+    """An `OptimizedTask` whose jobs leave in batches of the setting ``BATCH_SIZE``."""
+
+    abstract = True
+    batch_size = None
+
+
+class DedupTask(OptimizedTask):
+    """An `OptimizedTask` of which equal jobs wait or run only once."""
+
+    abstract = True
+    dedup = "until_executed"
+
+
+def _run_alone(self: Any, *args: Any, **kwargs: Any) -> Any:
+    """Run a job of a bulk task that came in a message of its own."""
+    return run_one(self, args, kwargs)
+
+
+def _has(options: Mapping[str, Any], *names: str) -> bool:
+    return any(options.get(name) for name in names)

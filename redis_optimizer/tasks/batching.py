@@ -1,0 +1,172 @@
+"""The outbox of this process: what goes into it, and how it is sent."""
+
+import asyncio
+import os
+from dataclasses import replace
+from math import inf
+from typing import Final
+
+from celery import Celery, Task
+from kombu.utils.uuid import uuid
+
+from redis_optimizer.conf import get_settings
+from redis_optimizer.tasks import announce, exits
+from redis_optimizer.tasks.envelope import envelope_message
+from redis_optimizer.tasks.kinds import Kind, Terms
+from redis_optimizer.tasks.kombu import send
+from redis_optimizer.tasks.message import Message
+from redis_optimizer.tasks.outbox import Outbox
+
+__all__ = [
+    "collect",
+    "find",
+    "flush_all",
+    "flush_full",
+    "flush_job",
+    "is_pending",
+    "outbox",
+    "put",
+    "terms_of",
+    "withdraw",
+]
+
+EXIT_TIMEOUT: Final = 5.0
+"""Seconds for which a process that ends tries to send what it holds."""
+
+SIDE_BY_SIDE: Final = 1_000
+"""Messages without an envelope that are held for one sending."""
+
+SIDE_BY_SIDE_BYTES: Final = 4 * 1024**2
+
+_current: Outbox | None = None
+
+
+def outbox() -> Outbox:
+    """Return the outbox of this process."""
+    global _current
+    if _current is None:
+        settings = get_settings()
+        _current = Outbox(
+            _dispatch,
+            max_jobs=settings.MAX_BUFFERED,
+            max_bytes=settings.MAX_BUFFERED_BYTES,
+            started=_watch_exits,
+        )
+    return _current
+
+
+def is_pending() -> bool:
+    """Tell whether this process holds jobs that are not sent."""
+    return _current is not None and len(_current) > 0
+
+
+def terms_of(task: Task) -> Terms:
+    """Return when the jobs of a task leave: its own options, else the settings."""
+    settings = get_settings()
+    return Terms(
+        size=settings.BATCH_SIZE if task.batch_size is None else task.batch_size,
+        max_bytes=settings.MAX_MESSAGE_BYTES,
+        timeout=settings.BATCH_TIMEOUT if task.batch_timeout is None else task.batch_timeout,
+        delay=settings.BATCH_DELAY if task.batch_delay is None else task.batch_delay,
+    )
+
+
+def put(app: Celery, task: Task, message: Message) -> Kind:
+    """Hold a job of a task that is sent in batches.
+
+    Args:
+        app: Whose broker it is for.
+        task: The task.
+        message: The job; or an event that Celery sends with it, which takes the same way.
+
+    Returns:
+        The kind of jobs with which it leaves.
+
+    Raises:
+        kombu.exceptions.OperationalError: when too many jobs wait for the broker.
+    """
+    kind = Kind.of(app, message) if message.task else Kind(app)
+    outbox().add(kind, terms_of(task), message if message.id else replace(message, id=uuid()))
+    return kind
+
+
+def collect(app: Celery, block: int, message: Message) -> None:
+    """Hold a message of any task until a ``batch()`` ends.
+
+    Args:
+        app: Whose broker it is for.
+        block: Id of the ``batch()``.
+        message: The message.
+
+    Raises:
+        kombu.exceptions.OperationalError: when too many jobs wait for the broker.
+    """
+    kind = Kind(app, block=block)
+    terms = Terms(SIDE_BY_SIDE, SIDE_BY_SIDE_BYTES, inf)
+    outbox().add(kind, terms, message if message.id else replace(message, id=uuid()))
+    flush_full(kind)
+
+
+def flush_full(kind: Kind) -> None:
+    """Send the batches of a kind that are full; in an event loop, leave it to the thread."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        outbox().flush_full(kind)
+    else:
+        outbox().flush_full(kind, wait=False)
+
+
+def flush_job(id: str) -> None:
+    """Send what leaves with a job, if it is still here: somebody waits for it."""
+    if is_pending() and (kind := outbox().kind_of(id)):
+        outbox().flush([kind], force=True)
+
+
+def flush_all() -> None:
+    """Send everything that is here: somebody waits for some of it."""
+    if is_pending():
+        outbox().flush(force=True)
+
+
+def find(app: Celery, key: str) -> str | None:
+    """Return the id of the job that this process holds under a dedup key.
+
+    Args:
+        app: Not used: keys are those of one namespace, whatever the app.
+        key: The dedup key.
+    """
+    return outbox().find(key) if is_pending() else None
+
+
+def withdraw(id: str) -> Message | None:
+    """Take a job out that has not left; None when it has, or was never here."""
+    return outbox().remove(id) if is_pending() else None
+
+
+def _dispatch(kind: Kind, messages: list[Message]) -> None:
+    if len(messages) > 1 and _takes_envelopes(kind):
+        messages = [envelope_message(kind.app, messages)]
+    send(kind.app, messages)
+
+
+def _takes_envelopes(kind: Kind) -> bool:
+    settings = get_settings()
+    if not settings.ENABLED or not kind.task or kind.exchange or settings.ENVELOPES is False:
+        return False
+    if not {"json", "application/json"} & set(kind.app.conf.accept_content or ()):
+        return False
+    return settings.ENVELOPES is True or announce.is_opened(kind.app, kind.routing_key)
+
+
+def _watch_exits() -> None:
+    exits.watch(lambda: outbox().close(EXIT_TIMEOUT), is_pending)
+
+
+def _forget() -> None:
+    """Start anew in a forked child: what waits is the parent's, and so is its thread."""
+    global _current
+    _current = None
+
+
+os.register_at_fork(after_in_child=_forget)

@@ -1,0 +1,42 @@
+"""What Celery and kombu do not document, beside ``tasks/kombu.py``: one small function each.
+
+A contract test holds each of it: ``tests/contracts/test_celery.py``.
+"""
+
+from typing import Any
+
+__all__ = ["consuming_channel", "is_waiting", "limit_wait", "wait_of", "waiting_connection"]
+
+
+def consuming_channel(consumer: Any) -> Any | None:
+    """Return the channel on which a worker waits for jobs; None where the broker is not Redis."""
+    if consumer.connection.transport.driver_type != "redis":
+        return None
+    return consumer.task_consumer.channel
+
+
+def wait_of(channel: Any) -> float:
+    """Return the seconds that a channel waits for jobs at a time; 0 is for ever."""
+    return float(channel.brpop_timeout or 0)
+
+
+def limit_wait(consumer: Any, seconds: float) -> None:
+    """Let no channel of a worker's connection wait longer for jobs, from the next wait on."""
+    transport = consumer.connection.transport
+    for place in (transport, *transport.channels):
+        if not 0 < wait_of(place) <= seconds:
+            place.brpop_timeout = seconds
+
+
+def waiting_connection(channel: Any) -> Any:
+    """Return the connection on which a channel will wait for jobs, before it has done so."""
+    client = channel.client
+    if client.connection is None:
+        # As kombu's poller does, which then finds it here.
+        client.connection = client.connection_pool.get_connection()
+    return client.connection
+
+
+def is_waiting(channel: Any) -> bool:
+    """Tell whether a channel has asked for a job and not read the answer."""
+    return bool(channel._in_poll)

@@ -1,0 +1,47 @@
+"""Consumers that say less: what ``--without-gossip`` and its like do, as a setting.
+
+``worker_consumer`` names one of them, so that a plain ``celery worker`` has them, too.
+"""
+
+from typing import Any, ClassVar
+
+from celery.worker.consumer import Consumer
+
+from redis_optimizer.conf import get_settings
+from redis_optimizer.tasks.unblock import Unblock
+
+__all__ = ["QuietConsumer", "SilentConsumer"]
+
+
+class QuietConsumer(Consumer):
+    """Neither gossip with other workers nor greet them; send a heartbeat every 20 s.
+
+    Gossip and mingle serve elections and clocks, which Celery itself does not need; monitors go by
+    heartbeats. What the command line says is kept.
+    """
+
+    options: ClassVar[dict[str, Any]] = {
+        "without_gossip": True,
+        "without_mingle": True,
+        "heartbeat_interval": 20,
+    }
+
+    def __init__(
+        self, *args: Any, app: Any = None, worker_options: Any = None, **kwargs: Any
+    ) -> None:
+        # A long wait for jobs needs it even where redis_optimizer is not among the apps.
+        app.steps["consumer"].add(Unblock)
+        options = dict(worker_options or {})
+        if get_settings().ENABLED:
+            options |= {name: v for name, v in self.options.items() if not options.get(name)}
+        super().__init__(*args, app=app, worker_options=options, **kwargs)
+
+
+class SilentConsumer(QuietConsumer):
+    """Send no heartbeat either: to monitors the worker is offline."""
+
+    options: ClassVar[dict[str, Any]] = {
+        "without_gossip": True,
+        "without_mingle": True,
+        "without_heartbeat": True,
+    }

@@ -1,0 +1,63 @@
+"""Every way in which a process ends, so that it sends what it holds first."""
+
+import atexit
+import multiprocessing.util
+import os
+import signal
+import threading
+from collections.abc import Callable
+from types import FrameType
+
+from celery.signals import worker_process_shutdown
+
+__all__ = ["watch", "watch_sigterm"]
+
+EARLY = 100
+"""Priority among multiprocessing's finalizers: before its own."""
+
+
+def watch(close: Callable[[], None], is_pending: Callable[[], bool]) -> None:
+    """Call `close` before this process ends.
+
+    Not before a kill by signal 9, and not in a process that leaves by ``os._exit`` of its own.
+
+    Args:
+        close: Called once or more.
+        is_pending: Tells whether there is something to do.
+    """
+    atexit.register(close)
+    # A child of multiprocessing leaves by os._exit, after its finalizers.
+    multiprocessing.util.Finalize(None, close, exitpriority=EARLY)
+    # So does a child of a worker's pool, after this signal.
+    worker_process_shutdown.connect(
+        lambda **kwargs: close(), weak=False, dispatch_uid="redis_optimizer.exits"
+    )
+    watch_sigterm(is_pending)
+
+
+def watch_sigterm(is_pending: Callable[[], bool]) -> None:
+    """Let SIGTERM end the process as ``sys.exit`` does, while something is pending.
+
+    Only where nobody else handles it, and from the main thread: Python allows no other.
+
+    Args:
+        is_pending: Tells whether there is something to do; asked when the signal arrives.
+    """
+    if (
+        threading.current_thread() is threading.main_thread()
+        and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    ):
+        signal.signal(signal.SIGTERM, _Handler(is_pending))
+
+
+class _Handler:
+    """End the process: with its exit functions where they are needed, else as the signal does."""
+
+    def __init__(self, is_pending: Callable[[], bool]) -> None:
+        self._is_pending = is_pending
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        if self._is_pending():
+            raise SystemExit(128 + number)
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)

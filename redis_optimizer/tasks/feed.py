@@ -1,0 +1,251 @@
+"""Hand the jobs of open envelopes to Celery, a few at a time."""
+
+import heapq
+import itertools
+import logging
+import threading
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from time import monotonic
+from typing import Any, Final
+
+from kombu.exceptions import OperationalError
+
+from redis_optimizer.tasks import progress
+from redis_optimizer.tasks.kombu import send
+from redis_optimizer.tasks.opened import JobMessage, OpenEnvelope, Unit
+
+__all__ = ["UNBOUNDED", "Feed"]
+
+logger = logging.getLogger(__name__)
+
+PER_PROCESS: Final = 2
+"""Units in the pool for each of its processes: one runs, and the next is there when it is done."""
+
+SAVE_EVERY: Final = 1.0  # seconds
+TURN: Final = 0.05  # seconds after which the worker's loop gets its turn: solo runs jobs in ours
+PAUSE: Final = 0.001  # seconds; a callback for "soon" would wait for the loop's next event
+
+UNBOUNDED: Final = "redis_optimizer.unbounded"
+"""The lane of jobs that are not for the pool yet."""
+
+Waiting = tuple[int, int, Unit]
+
+
+class Feed:
+    """The jobs of one consumer's open envelopes, between the broker and the pool.
+
+    Only so many units are with Celery at a time: what it has cannot be handed back at once when
+    the worker stops. Those of a task with a rate limit wait in Celery's bucket, not in the pool,
+    so each such task has a window of its own, a lane.
+
+    Args:
+        consumer: Celery's, for as long as its connection lasts.
+        start: Hands a unit to Celery; called in the consumer's thread.
+    """
+
+    def __init__(self, consumer: Any, start: Callable[[Unit], None]) -> None:
+        self.is_open = True
+        self.envelopes: dict[str, OpenEnvelope] = {}
+        self._consumer = consumer
+        self._app = consumer.app
+        self._is_green = consumer.hub is None and consumer.pool.is_green
+        self._start = start
+        self._lock = threading.RLock()
+        self._waiting: defaultdict[str, list[Waiting]] = defaultdict(list)
+        self._fed: Counter[str] = Counter()
+        self._numbers = itertools.count()
+        self._is_abandoned = False
+        self._is_pumping = False
+        self._is_woken = False
+        self._ack_now = False
+        self._unsaved: dict[str, OpenEnvelope] = {}
+        self._settled: list[str] = []
+        self._is_saving_soon = False
+
+    def add(self, envelope: OpenEnvelope, units: Iterable[Unit]) -> None:
+        """Take in an envelope."""
+        self.envelopes[envelope.id] = envelope
+        self._push(units)
+        self.pump()
+
+    def pump(self) -> None:
+        """Hand over what the pool has room for. Higher priority first (0 is highest), then age."""
+        with self._lock:
+            self._is_woken = False
+            if self._is_pumping:  # a job of the solo pool was done within this very call
+                return
+            self._is_pumping = True
+        ends = monotonic() + TURN
+        try:
+            while (unit := self._next()) is not None:
+                self._start(unit)
+                if monotonic() > ends:
+                    self._consumer.timer.call_after(PAUSE, self._pump_from_timer)
+                    break
+        finally:
+            self._is_pumping = False
+            self._save_soon()
+
+    def finish(self, job: JobMessage) -> None:
+        """Note that a job is done with; its envelope is acknowledged when all are."""
+        self._finish(job.unit.envelope, [job.index])
+        self._release(job.unit)
+
+    def requeue(self, job: JobMessage) -> None:
+        """Send a job alone to its queue before it counts as done."""
+        envelope = job.unit.envelope
+        if not self._is_abandoned and not self._hand_back(envelope, [job.index]):
+            self._push([Unit(envelope, [job.index], job.unit.lane)])
+        self._release(job.unit)
+
+    def hand_back(self, older_than: float = 0) -> None:
+        """Send the jobs that Celery does not have yet to their queue, for other workers.
+
+        Args:
+            older_than: Only those of envelopes opened this many seconds ago.
+        """
+        latest = monotonic() - older_than
+        taken = self._take(lambda unit: unit.envelope.opened_at <= latest)
+        for envelope, indexes in taken:
+            self._hand_back(envelope, indexes)
+        if taken:  # should we be killed while others still run, these must not be sent again
+            self.save()
+
+    def close(self) -> None:
+        """Hand nothing over any more, and the jobs that Celery does not have yet back."""
+        self.is_open = False
+        self.hand_back()
+        self.save()
+
+    def abandon(self) -> None:
+        """Forget what is not with Celery yet: the broker gives the envelopes to somebody."""
+        self.is_open = False
+        self._is_abandoned = True
+        self._take(lambda unit: True)
+        self.save()
+
+    def wind_up(self) -> None:
+        """Hand back every job that is not done with: nothing runs any more, the pool is gone."""
+        self.is_open = False
+        self._ack_now = True  # the worker's loop, which would do so soon, has ended
+        self._take(lambda unit: True)
+        for envelope in list(self.envelopes.values()):
+            self._hand_back(envelope, envelope.unfinished())
+        self.save()
+
+    def save(self, after: float = 0) -> None:
+        """Write how far envelopes are.
+
+        Args:
+            after: Only of those opened this many seconds ago.
+        """
+        latest = monotonic() - after
+        with self._lock:
+            self._is_saving_soon = False
+            due = {i: e for i, e in self._unsaved.items() if e.opened_at <= latest}
+            settled, self._settled = self._settled, []
+            for identity, envelope in due.items():
+                del self._unsaved[identity]
+                envelope.has_record = True
+        try:
+            if due:
+                progress.save(self._app, {i: bytes(e.finished) for i, e in due.items()})
+            if settled:
+                progress.forget(self._app, settled)
+        except OperationalError as error:
+            logger.warning("The progress of %d envelopes was not recorded: %s", len(due), error)
+            self._unsaved |= {i: e for i, e in due.items() if i in self.envelopes}
+        self._save_soon()
+
+    def _next(self) -> Unit | None:
+        with self._lock:
+            window = PER_PROCESS * (self._consumer.pool.num_processes or 1)
+            lanes = [
+                lane
+                for lane in self._waiting
+                if self._fed[lane] < window or lane == UNBOUNDED
+            ]
+            if not lanes or not self.is_open:
+                return None
+            lane = min(lanes, key=lambda lane: self._waiting[lane][0])
+            *_, unit = heapq.heappop(self._waiting[lane])
+            if not self._waiting[lane]:
+                del self._waiting[lane]
+            self._fed[lane] += 1
+            return unit
+
+    def _push(self, units: Iterable[Unit]) -> None:
+        with self._lock:
+            for unit in units:
+                item = (unit.priority, next(self._numbers), unit)
+                heapq.heappush(self._waiting[unit.lane], item)
+
+    def _take(self, chosen: Callable[[Unit], bool]) -> list[tuple[OpenEnvelope, list[int]]]:
+        """Take waiting units out and return their jobs by envelope."""
+        taken: dict[str, tuple[OpenEnvelope, list[int]]] = {}
+        with self._lock:
+            for lane, heap in list(self._waiting.items()):
+                for unit in [unit for *_, unit in sorted(heap) if chosen(unit)]:
+                    _, indexes = taken.setdefault(unit.envelope.id, (unit.envelope, []))
+                    indexes.extend(unit.indexes)
+                heap[:] = sorted(item for item in heap if not chosen(item[-1]))
+                if not heap:
+                    del self._waiting[lane]
+        return list(taken.values())
+
+    def _hand_back(self, envelope: OpenEnvelope, indexes: Sequence[int]) -> bool:
+        # Singly, to the queue itself: whoever takes over in a deployment, old or new, can run them.
+        try:
+            send(self._app, [envelope.jobs[index] for index in indexes])
+        except OperationalError as error:
+            logger.error("Jobs of envelope %s could not be handed back: %s", envelope.id, error)
+            return False
+        self._finish(envelope, indexes)
+        return True
+
+    def _finish(self, envelope: OpenEnvelope, indexes: Sequence[int]) -> None:
+        for index in indexes:
+            envelope.finish(index)
+        with self._lock:
+            if envelope.finished.left:
+                self._unsaved[envelope.id] = envelope
+                return
+            if self.envelopes.pop(envelope.id, None) is None:
+                return
+            self._unsaved.pop(envelope.id, None)
+            if envelope.has_record:
+                self._settled.append(envelope.id)
+        ack = envelope.message.ack_log_error if self._ack_now else envelope.ack
+        ack(logger, self._consumer.connection_errors)
+
+    def _release(self, unit: Unit) -> None:
+        with self._lock:
+            unit.left -= 1
+            if unit.left:
+                return
+            self._fed[unit.lane] -= 1
+            if self._is_pumping or self._is_woken:
+                return
+            self._is_woken = True
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._is_green:
+            self.pump()  # no other thread; and a call for "soon" waits for the broker's next word
+        else:
+            self._consumer.call_soon(self.pump)
+
+    def _pump_from_timer(self) -> None:
+        # The loop's timer runs in the loop, where a call for "soon" waits for its next event.
+        if self._consumer.hub:
+            self.pump()
+        else:
+            self._wake()
+
+    def _save_soon(self) -> None:
+        with self._lock:
+            if self._is_saving_soon or not (self._unsaved or self._settled):
+                return
+            self._is_saving_soon = True
+        self._consumer.timer.call_after(SAVE_EVERY, self.save, (SAVE_EVERY,))

@@ -1,0 +1,141 @@
+"""An envelope in the hands of a worker, and its jobs as messages of their own."""
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from time import monotonic
+from typing import Any
+
+from kombu.message import Message as ReceivedMessage
+
+from redis_optimizer.tasks.message import Message
+from redis_optimizer.tasks.progress import Bits
+
+__all__ = ["JobMessage", "OpenEnvelope", "Unit"]
+
+
+class OpenEnvelope:
+    """An envelope whose jobs are being done.
+
+    Args:
+        identity: Id of its message, under which its progress is recorded.
+        message: Its message, as kombu received it.
+        ack: Acknowledges the message, as Celery's strategies are given it.
+        jobs: Its jobs, in order.
+    """
+
+    def __init__(
+        self,
+        identity: str,
+        message: ReceivedMessage,
+        ack: Callable[..., Any],
+        jobs: Sequence[Message],
+    ) -> None:
+        self.id = identity
+        self.message = message
+        self.ack = ack
+        self.jobs = jobs
+        self.finished = Bits(len(jobs))
+        self.opened_at = monotonic()
+        self.has_record = False
+        self._lock = threading.Lock()  # pools of threads finish jobs in theirs
+
+    def finish(self, index: int) -> bool:
+        """Note that a job is done with; return whether it was not before."""
+        with self._lock:
+            return self.finished.add(index)
+
+    def unfinished(self) -> list[int]:
+        """Return the jobs that are not done with."""
+        return [index for index in range(len(self.jobs)) if index not in self.finished]
+
+
+@dataclass(slots=True, eq=False)
+class Unit:
+    """What takes one place in the pool: a job, or jobs that run in one call.
+
+    Args:
+        envelope: Theirs.
+        indexes: Which of the envelope's jobs.
+        lane: Units of a lane share a window: see `Feed`.
+        bulk: The jobs run in one call.
+    """
+
+    envelope: OpenEnvelope
+    indexes: Sequence[int]
+    lane: str
+    bulk: bool = False
+    left: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.left = len(self.indexes)
+
+    @property
+    def priority(self) -> int:
+        """Return what its messages came with."""
+        return self.envelope.jobs[self.indexes[0]].priority
+
+
+class JobMessage(ReceivedMessage):  # type: ignore[misc]  # kombu ships no types
+    """A job of an envelope, as if it had come alone: only its ack and reject are not the broker's.
+
+    Args:
+        unit: What it is fed with.
+        index: Which job of the envelope.
+        finish: Called once, with the message, when it is done with.
+        requeue: Called with the message to have it run again.
+    """
+
+    def __init__(
+        self,
+        unit: Unit,
+        index: int,
+        finish: "Callable[[JobMessage], None]",
+        requeue: "Callable[[JobMessage], None]",
+    ) -> None:
+        envelope = unit.envelope.message
+        source = unit.envelope.jobs[index]
+        delivery = {"exchange": source.exchange, "routing_key": source.routing_key}
+        super().__init__(
+            body=source.body,
+            channel=envelope.channel,
+            delivery_tag=envelope.delivery_tag,
+            content_type=source.content_type,
+            content_encoding=source.content_encoding,
+            delivery_info=delivery,
+            properties=source.properties
+            | {
+                "delivery_info": delivery,
+                "delivery_tag": envelope.delivery_tag,
+                "priority": source.priority,
+                "body_encoding": envelope.properties.get("body_encoding"),
+            },
+            headers=source.headers,
+            accept=envelope.accept,
+            postencode="utf-8",
+        )
+        self.unit = unit
+        self.index = index
+        self.source = source
+        self._finish = finish
+        self._requeue = requeue
+
+    def ack(self, multiple: bool = False) -> None:
+        """Note that the job is done with."""
+        if not self.acknowledged:
+            self._state = "ACK"
+            self._finish(self)
+
+    def reject(self, requeue: bool = False) -> None:
+        """Note that the job is done with, or have it run again."""
+        if self.acknowledged:
+            return
+        self._state = "REJECTED"
+        if requeue:
+            self._requeue(self)
+        else:
+            self._finish(self)
+
+    def requeue(self) -> None:
+        """Have the job run again."""
+        self.reject(requeue=True)

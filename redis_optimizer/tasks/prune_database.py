@@ -1,0 +1,112 @@
+"""Trimming the results in the tables of django-celery-results."""
+
+from collections.abc import Callable, Iterable, Iterator
+from datetime import timedelta
+from itertools import islice
+from typing import Any, Final
+
+from celery.result import AsyncResult
+from django.db import connections, router
+from django_celery_results.backends import DatabaseBackend
+from django_celery_results.models import ChordCounter, GroupResult, TaskResult
+
+from redis_optimizer.tasks.prune import Found, Pruning, Report
+from redis_optimizer.tasks.results import retention
+from redis_optimizer.tasks.results.rows import COUNTED
+
+__all__ = ["has_table", "prune_database"]
+
+UNMARKED_GRACE: Final = timedelta(hours=1)
+"""A group that was not saved leaves no trace in the tables of an older deployment: whoever waits
+for its results has so long to read them."""
+
+MARKED_GRACE: Final = timedelta(seconds=retention.GRACE)
+
+
+def has_table() -> bool:
+    """Return whether the table of results exists."""
+    connection = connections[router.db_for_read(TaskResult)]
+    return TaskResult._meta.db_table in connection.introspection.table_names()
+
+
+def prune_database(
+    app: Any,
+    *,
+    task: str | None = None,
+    dry_run: bool = False,
+    batch_size: int = 500,
+    progress: Callable[[Report], None] = lambda report: None,
+) -> Report:
+    """Delete results that newer ones have replaced.
+
+    Args:
+        app: The Celery app.
+        task: Only results of this task; None for all.
+        dry_run: Change nothing.
+        batch_size: How many results are deleted at a time.
+        progress: Called after each batch.
+
+    Returns:
+        What was found, and what becomes of it.
+
+    Raises:
+        django.db.Error: the database could not be reached, or refused.
+    """
+    alias = router.db_for_write(TaskResult)
+    report = Report(f"the database {alias!r}")
+    going: list[Found] = []
+    pruning = Pruning(app, report, going.append, task)
+    grouped = _grouped(app)
+    rows = TaskResult.objects.using(alias).order_by("-date_done")
+    if task is not None:
+        rows = rows.filter(task_name=task)
+    fields = ("pk", "task_id", "task_name", "status", "date_done", "meta")
+    found = rows.values_list(*fields).iterator(chunk_size=batch_size)
+    while batch := list(islice(found, batch_size)):
+        report.seen += len(batch)
+        for row in batch:
+            pruning.add(_read(row, grouped))
+        progress(report)
+    if not dry_run:
+        for part in _in_parts(going, batch_size):
+            TaskResult.objects.using(alias).filter(pk__in=part).delete()
+            progress(report)
+    return report
+
+
+def _read(row: tuple[Any, ...], grouped: set[str]) -> Found:
+    key, task_id, task, state, done, meta = row
+    meta = meta or ""
+    return Found(
+        done=done,
+        key=key,
+        state=state,
+        task=task,
+        group='"group_id"' in meta or task_id in grouped,
+        grace=MARKED_GRACE if f'"{COUNTED}"' in meta else UNMARKED_GRACE,
+    )
+
+
+def _grouped(app: Any) -> set[str]:
+    """Return the ids of the jobs of groups that are saved and of chords that are under way."""
+    backend = DatabaseBackend(app=app)
+    ids: set[str] = set()
+    for counter in ChordCounter.objects.iterator():
+        ids.update(_ids(counter.group_result(app=app)))
+    for group in GroupResult.objects.values_list("group_id", flat=True).iterator():
+        ids.update(_ids(backend.restore_group(group, cache=False) or ()))
+    return ids
+
+
+def _ids(results: Iterable[Any]) -> Iterator[str]:
+    for result in results:
+        if isinstance(result, AsyncResult):
+            yield result.id
+        else:
+            yield from _ids(result)
+
+
+def _in_parts(going: list[Found], size: int) -> Iterator[list[Any]]:
+    keys = [found.key for found in going]
+    for start in range(0, len(keys), size):
+        yield keys[start : start + size]

@@ -1,0 +1,131 @@
+"""django-celery-results that keeps the last few results of each task."""
+
+import contextlib
+import logging
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from celery import states
+from django.db import Error
+from django_celery_results.models import TaskResult
+from kombu.exceptions import EncodeError
+
+from redis_optimizer.conf import get_settings
+from redis_optimizer.tasks.results.retention import retention_of
+from redis_optimizer.tasks.results.rows import COUNTED, Trimmer
+
+if TYPE_CHECKING:
+    from celery.backends.base import BaseBackend as CeleryDatabaseBackend
+else:
+    from django_celery_results.backends import DatabaseBackend as CeleryDatabaseBackend
+
+__all__ = ["DatabaseBackend"]
+
+logger = logging.getLogger(__name__)
+
+
+class DatabaseBackend(CeleryDatabaseBackend):
+    """Keep the last few results of each task in the database.
+
+    Older ones are deleted a grace of 60 s after they were stored, by the processes that store: when
+    they store a result or have run a job of any task, at most every 15 s for a task. That costs two
+    SELECTs, and a DELETE where there is something to delete. What was left when all went quiet goes
+    with the next job, or with ``celery.backend_cleanup``.
+
+    Results of groups and chords are left alone. The name of the task is stored with or without
+    ``result_extended``. Results that are not stored as text (``result_serializer`` pickle or
+    msgpack) all last for ``result_expires``.
+    """
+
+    app: Any
+    TaskModel: type[TaskResult]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._trimmer = Trimmer(self.TaskModel)
+
+    def store_result(
+        self,
+        task_id: str,
+        result: Any,
+        state: str,
+        traceback: str | None = None,
+        request: Any = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Store a result, and let go of older ones of its task when it is time.
+
+        Args and Returns as in Celery.
+        """
+        if not get_settings().ENABLED:
+            return super().store_result(task_id, result, state, traceback, request, **kwargs)
+        retention = retention_of(self.app, state, request)
+        _mark(request, counted=retention is not None)
+        stored = super().store_result(task_id, result, state, traceback, request, **kwargs)
+        if retention is not None:
+            self._trimmer.note(retention)
+        self._trim()
+        return stored
+
+    def store_many(
+        self, outcomes: Iterable[tuple[str, Any, str, str | None, Any]]
+    ) -> dict[str, Exception]:
+        """Store the results of many jobs.
+
+        A result that cannot be serialized is stored as the failure of its job. A chord must be
+        told of its parts as ever: this stores them, no more.
+
+        Args:
+            outcomes: ``(task_id, result, state, traceback, request)`` of each job.
+
+        Returns:
+            The errors of the results that could not be serialized, by task id.
+        """
+        errors: dict[str, Exception] = {}
+        for task_id, result, state, traceback, request in outcomes:
+            try:
+                self.store_result(task_id, result, state, traceback, request)
+            except EncodeError as error:
+                errors[task_id] = error
+                self.store_result(task_id, error, states.FAILURE, traceback, request)
+        return errors
+
+    def process_cleanup(self) -> None:
+        """Let go of older results when it is time. Celery calls this after each job."""
+        super().process_cleanup()
+        if get_settings().ENABLED:
+            self._trim()
+
+    def cleanup(self) -> None:
+        """Delete what is older than ``result_expires``, and what any process has left."""
+        super().cleanup()
+        if get_settings().ENABLED:
+            self._trimmer.run_all(self.app)
+
+    def _trim(self) -> None:
+        try:
+            self._trimmer.run()
+        except Error:
+            # The result is stored; that others are there for longer harms nobody.
+            logger.warning("Older results could not be deleted.", exc_info=True)
+
+    def _get_extended_properties(self, request: Any, traceback: str | None) -> dict[str, Any]:
+        parent: Any = super()
+        properties: dict[str, Any] = parent._get_extended_properties(request, traceback)
+        if get_settings().ENABLED and properties["task_name"] is None:
+            properties["task_name"] = getattr(request, "task", None)
+        return properties
+
+
+def _mark(request: Any, *, counted: bool) -> None:
+    """Say in the row's ``meta`` what it is. As in Redis, a member of a group names its group."""
+    if request is None:
+        return
+    meta = {**getattr(request, "meta", {})}
+    meta.pop(COUNTED, None)
+    if counted:
+        meta[COUNTED] = True
+    if group := getattr(request, "group", None):
+        meta["group_id"] = group
+    with contextlib.suppress(AttributeError):  # a request of the site's own making
+        request.meta = meta

@@ -1,0 +1,214 @@
+"""Celery's Redis result backends on fewer commands."""
+
+import contextlib
+from collections.abc import Iterable, Iterator, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass
+from functools import cached_property
+from traceback import format_exc
+from typing import TYPE_CHECKING, Any, Final
+
+from celery import states
+from celery.backends.redis import RedisBackend as CeleryRedisBackend
+from celery.backends.redis import SentinelBackend as CelerySentinelBackend
+from celery.exceptions import BackendStoreError
+from kombu.exceptions import EncodeError
+
+from redis_optimizer.conf import get_settings
+from redis_optimizer.tasks.results.retention import Retention, retention_of
+from redis_optimizer.tasks.results.script import STORE, Record, pack
+
+if TYPE_CHECKING:
+    from celery.backends.asynchronous import BaseResultConsumer as CeleryResultConsumer
+else:
+    CeleryResultConsumer = CeleryRedisBackend.ResultConsumer
+
+__all__ = ["Outcome", "RedisBackend", "ResultConsumer", "SentinelBackend"]
+
+Outcome = tuple[str, Any, str, str | None, Any]
+"""The arguments of ``store_result``: task id, result, state, traceback, request."""
+
+MAX_TEXT: Final = 512 * 1024**2  # Redis's own limit of a value
+MAX_RECORDS: Final = 200  # in one call of the script: it holds up the server for about 2 ms
+MAX_BYTES: Final = 4 * 1024**2  # in one call, unless a single result is larger
+
+
+@dataclass
+class _Storing:
+    """A call of ``store_result`` that is under way in this thread or coroutine."""
+
+    key: Any
+    retention: Retention | None
+    collected: list[Record] | None
+
+
+_current: ContextVar[_Storing | None] = ContextVar("redis_optimizer.storing", default=None)
+
+
+class ResultConsumer(CeleryResultConsumer):
+    """Celery's, but it unsubscribes only from what it has subscribed to."""
+
+    backend: CeleryRedisBackend
+    subscribed_to: set[Any]
+
+    def cancel_for(self, task_id: str) -> None:
+        """Stop listening for a result.
+
+        Celery 5.6 sends UNSUBSCRIBE for every AsyncResult that is collected.
+        """
+        key = self.backend.get_key_for_task(task_id)
+        if key in self.subscribed_to or not get_settings().ENABLED:
+            super().cancel_for(task_id)
+
+
+class RedisBackend(CeleryRedisBackend):
+    """Store a result by one command, and keep the last few results of each task.
+
+    Nothing is sent for a result when its job is sent: whoever waits for it subscribes then, before
+    he reads. The rest is as in Celery's own backend: keys, values, expiry, ``get()``, groups,
+    chords, retries.
+    """
+
+    app: Any
+    always_retry: bool
+    connection_errors: tuple[type[Exception], ...]
+    expires: int | None
+    ResultConsumer = ResultConsumer
+
+    def on_task_call(self, producer: Any, task_id: str) -> None:
+        """Do not subscribe to the result of each job that is sent."""
+        if not get_settings().ENABLED:
+            super().on_task_call(producer, task_id)
+
+    def store_result(
+        self,
+        task_id: str,
+        result: Any,
+        state: str,
+        traceback: str | None = None,
+        request: Any = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Store a result by one script, unless a success is stored already.
+
+        Args and Returns as in Celery.
+        """
+        with self._announced((task_id, result, state, traceback, request)):
+            return super().store_result(task_id, result, state, traceback, request, **kwargs)
+
+    def store_many(self, outcomes: Iterable[Outcome]) -> dict[str, Exception]:
+        """Store the results of many jobs, up to 200 by one script.
+
+        A result that cannot be serialized is stored as the failure of its job. A chord must be
+        told of its parts as ever: this stores them, no more.
+
+        Args:
+            outcomes: ``(task_id, result, state, traceback, request)`` of each job.
+
+        Returns:
+            The errors of the results that could not be serialized, by task id.
+        """
+        errors: dict[str, Exception] = {}
+        settled: list[Outcome] = []
+        records: list[Record] = []
+        for outcome in outcomes:
+            try:
+                records += self._encode_one(outcome)
+                settled.append(outcome)
+            except EncodeError as error:
+                task_id, _, _, _, request = outcome
+                errors[task_id] = error
+                settled.append((task_id, error, states.FAILURE, format_exc(), request))
+                records += self._encode_one(settled[-1])
+        try:
+            for part in _split(records):
+                self.ensure(self._send, (part,))
+        except self.connection_errors:
+            if not self.always_retry:
+                raise
+            for outcome in settled:
+                self.store_result(*outcome)  # which waits for as long as the settings say
+        return errors
+
+    def get(self, key: Any) -> Any:
+        """Return what a key holds."""
+        storing = _current.get()
+        if storing is not None and storing.key == key:
+            return None  # Celery looks for a success before it stores; the script does so itself
+        return super().get(key)
+
+    def set(self, key: Any, value: Any, expires: int | None = None, **retry_policy: Any) -> Any:
+        """Store what a key shall hold.
+
+        Args:
+            key: Of a result, or of what Celery stores beside.
+            value: It is published on the key, too.
+            expires: Seconds; None for ``result_expires``.
+            retry_policy: As in Celery.
+        """
+        storing = _current.get()
+        if storing is None or storing.key != key:
+            if expires is not None:  # Celery 5.6 does not know it
+                retry_policy["expires"] = expires
+            parent: Any = super()
+            return parent.set(key, value, **retry_policy)
+        if isinstance(value, str) and len(value) > MAX_TEXT:
+            raise BackendStoreError("value too large for Redis backend")
+        lifetime = self.expires if expires is None else expires
+        record = Record(key, value, int(lifetime or 0), storing.retention)
+        if storing.collected is not None:
+            storing.collected.append(record)
+            return None
+        return self.ensure(self._send, ([record],), **retry_policy)
+
+    def _encode_one(self, outcome: Outcome) -> list[Record]:
+        records: list[Record] = []
+        with self._announced(outcome, records):
+            super().store_result(*outcome)
+        return records
+
+    @contextlib.contextmanager
+    def _announced(self, outcome: Outcome, collected: list[Record] | None = None) -> Iterator[None]:
+        """Tell `get` and `set`, which Celery's ``store_result`` calls, what is being stored."""
+        if not get_settings().ENABLED:
+            yield
+            return
+        task_id, _, state, _, request = outcome
+        storing = _Storing(
+            self.get_key_for_task(task_id), retention_of(self.app, state, request), collected
+        )
+        token = _current.set(storing)
+        try:
+            yield
+        finally:
+            _current.reset(token)
+
+    @cached_property
+    def _script(self) -> Any:
+        return self.client.register_script(STORE)
+
+    def _send(self, records: Sequence[Record]) -> None:
+        while records:
+            undecided = self._script(*pack(records))
+            records = [
+                records[number - 1]._replace(replaces=digest)
+                for number, found, digest in undecided
+                if not found or self.decode(found)["status"] != states.SUCCESS
+            ]
+
+
+class SentinelBackend(RedisBackend, CelerySentinelBackend):
+    """The same, with the primary found by Sentinel."""
+
+
+def _split(records: Sequence[Record]) -> Iterator[list[Record]]:
+    part: list[Record] = []
+    size = 0
+    for record in records:
+        if part and (len(part) == MAX_RECORDS or size + len(record.value) > MAX_BYTES):
+            yield part
+            part, size = [], 0
+        part.append(record)
+        size += len(record.value)
+    if part:
+        yield part

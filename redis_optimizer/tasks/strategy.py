@@ -1,0 +1,166 @@
+"""The task that an envelope is a message of, and how a worker opens it.
+
+Each job goes, as a message, to the strategy of its own task: revoked and expired jobs, limits,
+events, acknowledgement, retries and lost children are Celery's own code, job by job.
+"""
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from celery import Celery, Task, current_app, shared_task
+from celery.exceptions import InvalidTaskError
+from kombu.exceptions import ContentDisallowed, DecodeError, OperationalError
+from kombu.message import Message as ReceivedMessage
+
+from redis_optimizer.tasks import bulk_request, progress
+from redis_optimizer.tasks.envelope import NAME, read, unpack
+from redis_optimizer.tasks.feed import UNBOUNDED, Feed
+from redis_optimizer.tasks.kombu import send
+from redis_optimizer.tasks.message import Message
+from redis_optimizer.tasks.opened import JobMessage, OpenEnvelope, Unit
+from redis_optimizer.tasks.progress import Bits
+
+__all__ = ["EnvelopeTask", "Opener", "batch"]
+
+logger = logging.getLogger(__name__)
+
+
+class Opener:
+    """What a consumer opens envelopes with.
+
+    Args:
+        app: The worker's.
+        consumer: Celery's; it gets the feed as its attribute ``envelope_feed``.
+    """
+
+    def __init__(self, app: Celery, consumer: Any) -> None:
+        self._app = app
+        self._consumer = consumer
+        self._callbacks: Iterable[Callable[..., Any]] = ()
+        self._bulk = bulk_request.Dispatcher(app, consumer)
+        feed = getattr(consumer, "envelope_feed", None)
+        if feed is None or not feed.is_open:  # tasks may be loaded anew while envelopes are open
+            feed = consumer.envelope_feed = Feed(consumer, self._start)
+        self.feed: Feed = feed
+
+    def open(
+        self,
+        message: ReceivedMessage,
+        body: Any,
+        ack: Callable[..., Any],
+        reject: Callable[..., Any],
+        callbacks: Iterable[Callable[..., Any]],
+        **options: Any,
+    ) -> None:
+        """Take in an envelope: what Celery calls a task's message handler.
+
+        Raises:
+            celery.exceptions.InvalidTaskError: it is malformed. Celery logs that with the body,
+                and rejects the message.
+        """
+        identity = message.headers["id"]
+        try:
+            jobs = read(message.body, message.content_type, message.content_encoding)
+        except ValueError as error:
+            raise InvalidTaskError(f"envelope {identity} cannot be read: {error}") from error
+        self._callbacks = callbacks
+        if message.headers.get("redelivered") or message.delivery_info.get("redelivered"):
+            self._open_again(identity, jobs, ack)
+            return
+        logger.debug("Envelope %s of %d jobs received", identity, len(jobs))
+        envelope = OpenEnvelope(identity, message, ack, jobs)
+        self.feed.add(envelope, self._units(envelope))
+
+    def _open_again(self, identity: str, jobs: Sequence[Message], ack: Callable[..., Any]) -> None:
+        """Send what is not known to be done, each job alone.
+
+        One of them may be what killed the worker that had it: it takes no other with it twice.
+        """
+        try:
+            (record,) = progress.load(self._app, [identity])
+            finished = Bits(len(jobs), record)
+            left = [job for index, job in enumerate(jobs) if index not in finished]
+            send(self._app, left)
+        except OperationalError as error:
+            # Not acknowledged: the broker delivers it once more.
+            logger.error("Envelope %s could not be divided: %s", identity, error)
+            return
+        logger.warning(
+            "Envelope %s came again: %d of its %d jobs were done, the others are sent singly",
+            identity,
+            len(jobs) - len(left),
+            len(jobs),
+        )
+        ack(logger, self._consumer.connection_errors)
+        if record:
+            progress.forget(self._app, [identity])
+
+    def _units(self, envelope: OpenEnvelope) -> list[Unit]:
+        units = []
+        together: dict[tuple[str, str], list[int]] = {}
+        for index, job in enumerate(envelope.jobs):
+            if job.headers.get("eta"):
+                lane = UNBOUNDED
+            else:
+                lane = job.task if self._consumer.task_buckets[job.task] else ""
+            if getattr(self._app.tasks.get(job.task), "bulk", False) and lane != UNBOUNDED:
+                # Limits are those of a call, so jobs share it that have the same.
+                limits = repr(job.headers.get("timelimit"))
+                together.setdefault((job.task, limits), []).append(index)
+            else:
+                units.append(Unit(envelope, [index], lane))
+        for (task, _), indexes in together.items():
+            lane = task if self._consumer.task_buckets[task] else ""
+            units.append(Unit(envelope, indexes, lane, bulk=True))
+        return units
+
+    def _start(self, unit: Unit) -> None:
+        feed = self.feed
+        jobs = [JobMessage(unit, index, feed.finish, feed.requeue) for index in unit.indexes]
+        if unit.bulk:
+            self._bulk.start(unit.envelope.jobs[unit.indexes[0]].task, jobs, self._guard)
+        else:
+            self._guard(jobs[0], self._hand_over)
+
+    def _hand_over(self, job: JobMessage) -> None:
+        try:
+            strategy = self._consumer.strategies[job.source.task]
+        except KeyError as error:
+            self._consumer.on_unknown_task(None, job, error)
+            return
+        strategy(job, None, job.ack_log_error, job.reject_log_error, self._callbacks)
+
+    def _guard(self, job: JobMessage, handle: Callable[[JobMessage], Any]) -> Any:
+        """Do with a job what may fail, as Celery's consumer does; its neighbours go on."""
+        try:
+            return handle(job)
+        except (InvalidTaskError, ContentDisallowed) as error:
+            self._consumer.on_invalid_task(None, job, error)
+        except DecodeError as error:
+            self._consumer.on_decode_error(job, error)
+        except Exception:
+            # Alone it meets what it would have met without us.
+            logger.exception("Job %s of an envelope could not be started", job.source.id)
+            job.reject(requeue=True)
+        return None
+
+
+class EnvelopeTask(Task):  # type: ignore[type-arg]  # its arguments are of no concern here
+    """A task whose messages are envelopes."""
+
+    abstract = True
+    acks_late = True
+    ignore_result = True
+
+    def Strategy(  # noqa: N802  # Celery's name
+        self, task: Task, app: Celery, consumer: Any
+    ) -> Callable[..., None]:
+        """Return what takes an envelope in, for one consumer."""
+        return Opener(app, consumer).open
+
+
+@shared_task(base=EnvelopeTask, name=NAME)
+def batch(packed: Any) -> None:
+    """Send the jobs of an envelope singly, where somebody runs it instead of opening it."""
+    send(current_app, unpack(packed))

@@ -1,0 +1,77 @@
+"""What `redis_optimizer.tasks.kombu` leans on in kombu, and does not find documented."""
+
+import inspect
+from typing import Any
+
+import pytest
+from celery import Celery
+from kombu import Producer
+from kombu.transport import redis as transport
+
+from redis_optimizer.embedded import EmbeddedServer
+from redis_optimizer.tasks.kombu import DEFAULT_VISIBILITY_TIMEOUT
+
+
+@pytest.fixture
+def app(server: EmbeddedServer) -> Celery:
+    return Celery("contract", broker=server.url, set_as_current=False)
+
+
+def parameters(function: Any) -> list[str]:
+    return list(inspect.signature(function).parameters)
+
+
+def test_a_producer_publishes_through_one_method_that_gets_what_is_serialised() -> None:
+    assert parameters(Producer._publish)[:12] == [
+        "self",
+        "body",
+        "priority",
+        "content_type",
+        "content_encoding",
+        "headers",
+        "properties",
+        "routing_key",
+        "mandatory",
+        "immediate",
+        "exchange",
+        "declare",
+    ]
+
+
+def test_a_producer_without_a_channel_takes_a_connection_from_its_attribute(app: Celery) -> None:
+    producer = Producer(None, auto_declare=False)
+    connection = app.connection_for_write()
+    producer.__connection__ = connection
+    assert producer.connection is connection
+    assert not connection.connected
+
+
+def test_celery_asks_a_producer_only_for_a_connection_that_translates_errors(app: Celery) -> None:
+    with app.connection_for_write()._reraise_as_library_errors():
+        pass
+
+
+def test_a_channel_hands_its_commands_to_a_batch() -> None:
+    assert "_publish_batch" in inspect.getsource(transport.Channel._put)
+    assert "_publish_batch" in inspect.getsource(transport.Channel._put_fanout)
+    assert hasattr(transport.Channel, "create_publish_batch")
+
+
+def test_a_channel_says_whether_it_may(app: Celery) -> None:
+    with app.connection_for_write() as connection:
+        assert connection.default_channel.supports_batch_publish
+    app.conf.broker_transport_options = {"retry_on_timeout": True}
+    with app.connection_for_write() as connection:
+        assert not connection.default_channel.supports_batch_publish
+
+
+def test_a_channel_lends_a_client(app: Celery) -> None:
+    with (
+        app.connection_for_write() as connection,
+        connection.default_channel.conn_or_acquire() as client,
+    ):
+        assert client.ping()
+
+
+def test_the_visibility_timeout_is_what_we_take_it_for() -> None:
+    assert transport.Channel.visibility_timeout == DEFAULT_VISIBILITY_TIMEOUT

@@ -1,0 +1,1 @@
+"""One table of cases, run through plain Celery and through ours, and compared."""

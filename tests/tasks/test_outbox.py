@@ -1,0 +1,337 @@
+"""The outbox sends every job, or says that it did not."""
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from celery import Celery
+from kombu.exceptions import OperationalError
+
+from redis_optimizer.signals import jobs_lost
+from redis_optimizer.tasks.kinds import DEDUP_HEADER, Kind, Terms
+from redis_optimizer.tasks.message import Message
+from redis_optimizer.tasks.outbox import CROWD, Outbox
+from tests.servers import wait_until
+
+LONG = 3600.0
+app = Celery("outbox", set_as_current=False)
+A, B = Kind(app, task="a"), Kind(app, task="b")
+
+
+class Broker:
+    """What an outbox sends to: it can refuse, and it can hang."""
+
+    def __init__(self) -> None:
+        self.sent: list[list[str]] = []
+        self.threads: list[threading.Thread] = []
+        self.refuses = False
+        self.answers = threading.Event()
+        self.answers.set()
+        self.asked = threading.Event()
+
+    def __call__(self, kind: Kind, messages: list[Message]) -> None:
+        self.asked.set()
+        self.threads.append(threading.current_thread())
+        assert self.answers.wait(10)
+        if self.refuses:
+            raise OperationalError("refused")
+        self.sent.append([message.id for message in messages])
+
+
+@pytest.fixture
+def broker() -> Iterator[Broker]:
+    broker = Broker()
+    yield broker
+    broker.refuses = False
+    broker.answers.set()
+
+
+@pytest.fixture
+def outbox(broker: Broker) -> Outbox:
+    return Outbox(broker, max_jobs=100, max_bytes=10**6)
+
+
+def message(id: str, key: str = "") -> Message:
+    headers = {DEDUP_HEADER: key} if key else {}
+    return Message(id, "a", "[]", "application/json", "utf-8", headers, {}, "", "celery", 0)
+
+
+def terms(size: int = 3, timeout: float = LONG, delay: float = 0.0) -> Terms:
+    return Terms(size, 10**6, timeout, delay)
+
+
+def fill(outbox: Outbox, ids: str, kind: Kind = A, **options: Any) -> None:
+    for id in ids:
+        outbox.add(kind, terms(**options), message(id))
+        outbox.flush_full(kind)
+
+
+def test_a_full_batch_is_sent_by_who_fills_it(outbox: Outbox, broker: Broker) -> None:
+    fill(outbox, "abcd")
+    assert broker.sent == [["a", "b", "c"]]
+    assert broker.threads == [threading.current_thread()]
+    assert len(outbox) == 1
+    assert "d" in outbox
+
+
+def test_jobs_that_have_waited_are_sent_by_the_thread(outbox: Outbox, broker: Broker) -> None:
+    fill(outbox, "ab", timeout=0.05)
+    wait_until(lambda: broker.sent == [["a", "b"]])
+    assert broker.threads != [threading.current_thread()]
+    wait_until(lambda: len(outbox) == 0)
+
+
+def test_a_job_that_is_due_earlier_than_others_is_sent_earlier(
+    outbox: Outbox, broker: Broker
+) -> None:
+    fill(outbox, "a", A)
+    fill(outbox, "b", B, timeout=0.05)
+    wait_until(lambda: broker.sent == [["b"]])
+    assert "a" in outbox
+
+
+def test_who_must_not_block_leaves_it_to_the_thread(outbox: Outbox, broker: Broker) -> None:
+    for id in "abc":
+        outbox.add(A, terms(), message(id))
+        outbox.flush_full(A, wait=False)
+    wait_until(lambda: broker.sent == [["a", "b", "c"]])
+    assert threading.current_thread() not in broker.threads
+
+
+def test_kinds_are_sent_apart(outbox: Outbox, broker: Broker) -> None:
+    fill(outbox, "ab", A)
+    fill(outbox, "c", B)
+    assert outbox.flush()
+    assert broker.sent == [["a", "b"], ["c"]]
+
+
+def test_flushing_one_kind_leaves_the_others(outbox: Outbox, broker: Broker) -> None:
+    fill(outbox, "ab", A)
+    fill(outbox, "c", B)
+    assert outbox.flush([B])
+    assert broker.sent == [["c"]]
+    assert "a" in outbox
+
+
+def test_one_sending_at_a_time_and_nobody_waits_for_it(outbox: Outbox, broker: Broker) -> None:
+    broker.answers.clear()
+    thread = threading.Thread(target=fill, args=(outbox, "abc"))
+    thread.start()
+    assert broker.asked.wait(5)
+    fill(outbox, "def")  # returns, though the broker hangs
+    assert len(broker.threads) == 1
+    broker.answers.set()
+    thread.join(5)
+    wait_until(lambda: len(outbox) == 0)
+    assert broker.sent == [["a", "b", "c"], ["d", "e", "f"]]
+
+
+def test_a_crowd_behind_a_sending_waits_for_it(outbox: Outbox, broker: Broker) -> None:
+    broker.answers.clear()
+    first = threading.Thread(target=fill, args=(outbox, "abc"))
+    first.start()
+    assert broker.asked.wait(5)
+    crowd = "".join(chr(ord("d") + number) for number in range(3 * CROWD))
+    second = threading.Thread(target=fill, args=(outbox, crowd))
+    second.start()
+    wait_until(lambda: len(outbox) == 3 + len(crowd))
+    second.join(0.1)
+    assert second.is_alive()
+    broker.answers.set()
+    second.join(5)
+    assert not second.is_alive()
+    first.join(5)
+
+
+def test_what_cannot_be_sent_is_kept_and_sent_later(outbox: Outbox, broker: Broker) -> None:
+    broker.refuses = True
+    fill(outbox, "abc")
+    assert len(outbox) == 3
+    broker.refuses = False
+    wait_until(lambda: broker.sent == [["a", "b", "c"]])
+
+
+def test_a_failure_is_logged_once(
+    outbox: Outbox, broker: Broker, caplog: pytest.LogCaptureFixture
+) -> None:
+    broker.refuses = True
+    with caplog.at_level(logging.INFO, "redis_optimizer"):
+        fill(outbox, "abc")
+        wait_until(lambda: len(broker.threads) > 1)
+    assert [record.getMessage() for record in caplog.records] == [
+        "3 jobs could not be sent and are kept: refused"
+    ]
+
+
+def test_too_many_jobs_are_refused_and_not_taken(broker: Broker) -> None:
+    outbox = Outbox(broker, max_jobs=3, max_bytes=10**6)
+    broker.refuses = True
+    fill(outbox, "abc")
+    with pytest.raises(OperationalError, match="MAX_BUFFERED"):
+        outbox.add(A, terms(), message("d"))
+    assert "d" not in outbox
+    broker.refuses = False
+    wait_until(lambda: broker.sent == [["a", "b", "c"]])
+    fill(outbox, "def")
+    assert broker.sent[-1] == ["d", "e", "f"]
+
+
+def test_too_many_bytes_are_refused(broker: Broker) -> None:
+    outbox = Outbox(broker, max_jobs=100, max_bytes=2_000)
+    fill(outbox, "ab")
+    with pytest.raises(OperationalError, match="MAX_BUFFERED_BYTES"):
+        fill(outbox, "c")
+
+
+def test_a_delay_holds_what_is_full_but_not_who_is_waited_for(
+    outbox: Outbox, broker: Broker
+) -> None:
+    fill(outbox, "abcdef", delay=LONG)
+    assert broker.sent == [["a", "b", "c"]]
+    assert not outbox.flush([A])
+    assert outbox.flush([A], force=True)
+    assert broker.sent == [["a", "b", "c"], ["d", "e", "f"]]
+
+
+def test_a_job_may_be_taken_out_while_it_is_here(outbox: Outbox, broker: Broker) -> None:
+    fill(outbox, "ab")
+    taken = outbox.remove("a")
+    assert taken is not None
+    assert taken.id == "a"
+    assert outbox.remove("a") is None
+    assert "a" not in outbox
+    outbox.flush()
+    assert broker.sent == [["b"]]
+    assert outbox.remove("b") is None
+
+
+def test_a_dedup_key_finds_the_job_while_it_is_here(outbox: Outbox) -> None:
+    outbox.add(A, terms(), message("a", "key"))
+    assert outbox.find("key") == "a"
+    outbox.flush()
+    assert outbox.find("key") is None
+
+
+def test_a_block_is_sent_when_it_closes_and_later_when_it_cannot_be(
+    outbox: Outbox, broker: Broker
+) -> None:
+    kind = Kind(app, block=1)
+    broker.refuses = True
+    for id in "ab":
+        outbox.add(kind, terms(size=100, timeout=float("inf")), message(id))
+    outbox.close_block(kind)
+    assert len(outbox) == 2
+    broker.refuses = False
+    wait_until(lambda: broker.sent == [["a", "b"]])
+
+
+def test_a_log_handler_may_send_jobs(outbox: Outbox, broker: Broker) -> None:
+    class Handler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            fill(outbox, "xyz", B)
+
+    logger = logging.getLogger("redis_optimizer.tasks")
+    handler = Handler()
+    logger.addHandler(handler)
+    try:
+        broker.refuses = True
+        fill(outbox, "abc")
+    finally:
+        logger.removeHandler(handler)
+    assert {"a", "b", "c", "x", "y", "z"} == {id for id in "abcxyz" if id in outbox}
+
+
+def test_closing_sends_everything(outbox: Outbox, broker: Broker) -> None:
+    fill(outbox, "ab", A)
+    fill(outbox, "c", B, delay=LONG)
+    outbox.close(5)
+    assert sorted(broker.sent) == [["a", "b"], ["c"]]
+
+
+def test_closing_tries_again(outbox: Outbox, broker: Broker) -> None:
+    broker.refuses = True
+    fill(outbox, "abc")
+    threading.Timer(0.3, setattr, (broker, "refuses", False)).start()
+    outbox.close(5)
+    assert broker.sent == [["a", "b", "c"]]
+
+
+@pytest.fixture
+def lost() -> Iterator[list[dict[str, Any]]]:
+    seen: list[dict[str, Any]] = []
+
+    def receive(**values: Any) -> None:
+        seen.append(values)
+
+    jobs_lost.connect(receive)
+    yield seen
+    jobs_lost.disconnect(receive)
+
+
+def test_what_cannot_be_sent_at_the_end_is_named(
+    outbox: Outbox,
+    broker: Broker,
+    caplog: pytest.LogCaptureFixture,
+    lost: list[dict[str, Any]],
+) -> None:
+    broker.refuses = True
+    fill(outbox, "ab", A)
+    with caplog.at_level(logging.CRITICAL, "redis_optimizer"):
+        outbox.close(0.2)
+        outbox.close(0.2)
+    assert [record.getMessage() for record in caplog.records] == [
+        "Job a[a] is lost. The broker does not answer.",
+        "Job a[b] is lost. The broker does not answer.",
+    ]
+    assert [(each["ids"], each["tasks"]) for each in lost] == [(["a", "b"], ["a", "a"])]
+
+
+def test_what_is_on_its_way_at_the_end_may_be_lost(
+    outbox: Outbox, broker: Broker, caplog: pytest.LogCaptureFixture
+) -> None:
+    broker.answers.clear()
+    fill(outbox, "a", timeout=0.0)
+    assert broker.asked.wait(5)
+    with caplog.at_level(logging.CRITICAL, "redis_optimizer"):
+        outbox.close(0.1)
+    assert "may be lost: it is not known to be sent" in caplog.text
+
+
+def test_after_the_end_jobs_are_sent_by_who_calls_for_them(
+    outbox: Outbox, broker: Broker, caplog: pytest.LogCaptureFixture
+) -> None:
+    fill(outbox, "a")
+    outbox.close(5)
+    fill(outbox, "b")
+    assert broker.sent == [["a"], ["b"]]
+    broker.refuses = True
+    fill(outbox, "c")
+    assert "Job a[c] is lost" in caplog.text
+
+
+def test_jobs_of_many_threads_are_sent_once_each(broker: Broker) -> None:
+    outbox = Outbox(broker, max_jobs=10**6, max_bytes=10**9)
+
+    def produce(prefix: str) -> None:
+        for number in range(300):
+            outbox.add(A, terms(size=7, timeout=0.01), message(f"{prefix}{number}"))
+            outbox.flush_full(A)
+
+    threads = [threading.Thread(target=produce, args=(prefix,)) for prefix in "abcdefgh"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    outbox.close(10)
+    ids = [id for batch in broker.sent for id in batch]
+    assert len(ids) == len(set(ids)) == 2_400
+    assert max(map(len, broker.sent)) == 7
+
+
+def test_the_start_is_told_once(broker: Broker) -> None:
+    starts: list[Callable[[], None]] = []
+    outbox = Outbox(broker, max_jobs=9, max_bytes=10**6, started=lambda: starts.append(print))
+    fill(outbox, "ab")
+    assert len(starts) == 1
