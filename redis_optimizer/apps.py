@@ -21,7 +21,12 @@ class RedisOptimizerConfig(AppConfig):
         if "celery" in sys.modules:  # as in every worker; a site without it need not load it
             from celery.signals import worker_process_init
 
+            from redis_optimizer.checks import tasks  # noqa: F401  # as above
+            from redis_optimizer.tasks import batching, exits
+
             worker_process_init.connect(_keep_less, dispatch_uid="redis_optimizer")
+            # Here, because a server's threads, which send jobs, may not.
+            exits.watch_sigterm(batching.is_pending)
 
 
 def _keep_less(**kwargs: Any) -> None:

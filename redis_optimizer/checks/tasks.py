@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 from typing import Any
 
-from celery import Celery, current_app
+from celery import Celery
+from celery.app import app_or_default
 from django.core.checks import CheckMessage, Warning, register
 from django.core.exceptions import ImproperlyConfigured
 
@@ -18,7 +19,7 @@ __all__ = ["check_tasks"]
 @register
 def check_tasks(**kwargs: Any) -> list[CheckMessage]:
     """Check every `OptimizedTask` that the current Celery app has loaded."""
-    app: Celery = current_app._get_current_object()
+    app: Celery = app_or_default()
     try:
         get_settings()
     except ImproperlyConfigured:  # said by another check

@@ -1,1 +1,7 @@
 """Celery jobs on fewer Redis commands."""
+
+from redis_optimizer.tasks.base import BatchTask, DedupTask, OptimizedTask
+from redis_optimizer.tasks.block import batch
+from redis_optimizer.tasks.bulk import Job
+
+__all__ = ["BatchTask", "DedupTask", "Job", "OptimizedTask", "batch"]

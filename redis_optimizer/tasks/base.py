@@ -1,7 +1,8 @@
 """The task classes."""
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from celery.contrib.django.task import DjangoTask
 
@@ -13,6 +14,7 @@ from redis_optimizer.tasks.kinds import Kind
 from redis_optimizer.tasks.kombu import Capture
 from redis_optimizer.tasks.message import Message
 from redis_optimizer.tasks.options import check_options
+from redis_optimizer.tasks.resume import with_latest
 
 __all__ = ["BatchTask", "DedupTask", "OptimizedTask"]
 
@@ -26,7 +28,13 @@ LATER: Final = ("countdown", "eta")
 """Options of a call that runs later: it is sent alone."""
 
 
-class OptimizedTask(DjangoTask):
+if TYPE_CHECKING:
+    _Task = DjangoTask[Any, Any]
+else:  # not generic at run time
+    _Task = DjangoTask
+
+
+class OptimizedTask(_Task):
     """A task whose jobs can leave in batches, only once, and leave few results behind.
 
     Use it as the base of a task: ``@shared_task(base=OptimizedTask, batch_size=100)``. With the
@@ -75,22 +83,24 @@ class OptimizedTask(DjangoTask):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        check_options(cls.name or cls.__name__, vars(cls))
+        check_options(str(cls.name or cls.__name__), vars(cls))
         if cls.bulk and "run" in vars(cls):
             cls.run_bulk = vars(cls)["run"]
             cls.run = _run_alone  # type: ignore[method-assign]
             cls.typing = False  # its function has the signature of a list of jobs
+        elif cls.dedup in dedup.REPLACING:
+            cls.run = with_latest(inspect.getattr_static(cls, "run"))  # type: ignore[method-assign]
 
     @classmethod
     def on_bound(cls, app: Any) -> None:
         """Check the options that need the function; Celery calls it when the app is ready."""
-        super().on_bound(app)  # type: ignore[misc]
+        super().on_bound(app)
         dedup.check_options(cls)
 
     def apply_async(
         self,
-        args: Sequence[Any] | None = None,
-        kwargs: Mapping[str, Any] | None = None,
+        args: Any = None,
+        kwargs: Any = None,
         task_id: str | None = None,
         producer: Any = None,
         link: Any = None,
@@ -116,17 +126,15 @@ class OptimizedTask(DjangoTask):
 
     def AsyncResult(self, task_id: str, **kwargs: Any) -> Any:
         """Return the result of one of the task's jobs, which sends the job if it still waits."""
-        return result_class(self.app)(
-            task_id, backend=self.backend, task_name=self.name, **kwargs
-        )
+        return result_class(self.app)(task_id, backend=self.backend, task_name=self.name, **kwargs)
 
     def _is_switched_off(self) -> bool:
         return bool(not get_settings().ENABLED or self.app.conf.task_always_eager)
 
     def _send(
         self,
-        args: Sequence[Any] | None,
-        kwargs: Mapping[str, Any] | None,
+        args: Any,
+        kwargs: Any,
         id: str | None,
         headers: Mapping[str, str],
         options: Mapping[str, Any],

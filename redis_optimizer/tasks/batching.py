@@ -4,9 +4,9 @@ import asyncio
 import os
 from dataclasses import replace
 from math import inf
-from typing import Final
+from typing import Any, Final
 
-from celery import Celery, Task
+from celery import Celery
 from kombu.utils.uuid import uuid
 
 from redis_optimizer.conf import get_settings
@@ -60,8 +60,8 @@ def is_pending() -> bool:
     return _current is not None and len(_current) > 0
 
 
-def terms_of(task: Task) -> Terms:
-    """Return when the jobs of a task leave: its own options, else the settings."""
+def terms_of(task: Any) -> Terms:
+    """Return when the jobs of an `OptimizedTask` leave: by its own options, else the settings."""
     settings = get_settings()
     return Terms(
         size=settings.BATCH_SIZE if task.batch_size is None else task.batch_size,
@@ -71,7 +71,7 @@ def terms_of(task: Task) -> Terms:
     )
 
 
-def put(app: Celery, task: Task, message: Message) -> Kind:
+def put(app: Celery, task: Any, message: Message) -> Kind:
     """Hold a job of a task that is sent in batches.
 
     Args:

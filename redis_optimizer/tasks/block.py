@@ -11,7 +11,8 @@ from typing import Any, Final, TypeVar, overload
 from weakref import WeakSet
 
 from asgiref.sync import sync_to_async
-from celery import Celery, current_app
+from celery import Celery
+from celery.app import app_or_default
 
 from redis_optimizer.conf import get_settings
 from redis_optimizer.tasks import batching
@@ -84,7 +85,7 @@ class Batch:
     def __enter__(self) -> "Batch":
         # Inside another, the outermost sends; switched off, everything is sent as ever.
         if current() is None and get_settings().ENABLED:
-            app = self._app or current_app._get_current_object()
+            app = self._app or app_or_default()
             _install(app)
             self._block = Block(app, is_request=self._is_request)
             self._token = _block.set(self._block)

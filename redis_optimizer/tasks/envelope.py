@@ -79,7 +79,7 @@ def envelope_message(app: Celery, messages: Sequence[Message]) -> Message:
     )
 
 
-def read(body: str | bytes, content_type: str, content_encoding: str) -> list[Message]:
+def read(body: Any, content_type: Any, content_encoding: Any) -> list[Message]:
     """Return the jobs in the body of an envelope's message.
 
     Raises:

@@ -127,6 +127,9 @@ class Feed:
 
     def wind_up(self) -> None:
         """Hand back every job that is not done with: nothing runs any more, the pool is gone."""
+        if self._is_abandoned:
+            self.save()
+            return
         self.is_open = False
         self._ack_now = True  # the worker's loop, which would do so soon, has ended
         self._take(lambda unit: True)
@@ -162,9 +165,7 @@ class Feed:
         with self._lock:
             window = PER_PROCESS * (self._consumer.pool.num_processes or 1)
             lanes = [
-                lane
-                for lane in self._waiting
-                if self._fed[lane] < window or lane == UNBOUNDED
+                lane for lane in self._waiting if self._fed[lane] < window or lane == UNBOUNDED
             ]
             if not lanes or not self.is_open:
                 return None

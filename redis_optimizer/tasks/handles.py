@@ -20,23 +20,19 @@ class SendsFirst:
     id: str
     app: Celery
     backend: Any
+    parent: Any
 
     def get(self, *args: Any, **kwargs: Any) -> Any:
         """Send the job, wait for it and return its result."""
-        batching.flush_job(self.id)
+        self._send_first()
         return super().get(*args, **kwargs)  # type: ignore[misc]
 
     wait = get
 
-    def then(self, *args: Any, **kwargs: Any) -> Any:
-        """Send the job and call back when it is done."""
-        batching.flush_job(self.id)
-        return super().then(*args, **kwargs)  # type: ignore[misc]
-
     @property
     def state(self) -> str:
         """Send the job and return its state."""
-        batching.flush_job(self.id)
+        self._send_first()
         return super().state  # type: ignore[misc, no-any-return]
 
     status = state
@@ -44,7 +40,7 @@ class SendsFirst:
     @property
     def result(self) -> Any:
         """Send the job and return its result as far as it is known."""
-        batching.flush_job(self.id)
+        self._send_first()
         return super().result  # type: ignore[misc]
 
     info = result
@@ -55,6 +51,12 @@ class SendsFirst:
             self._revoke_here(message)
         else:
             super().revoke(*args, **kwargs)  # type: ignore[misc]
+
+    def _send_first(self) -> None:
+        if self.parent is None:
+            batching.flush_job(self.id)
+        else:  # a step of a chain, which is sent when the steps before it have run
+            batching.flush_all()
 
     def _revoke_here(self, message: Message) -> None:
         from redis_optimizer.tasks.locks import release  # which needs batching itself

@@ -3,9 +3,9 @@
 import hashlib
 import inspect
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
-from functools import lru_cache
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 from django.core.exceptions import ImproperlyConfigured
@@ -122,18 +122,18 @@ def _arguments(
 
 
 def _signature(task: "OptimizedTask | type[OptimizedTask]") -> inspect.Signature:
-    if isinstance(task, type):
-        static = inspect.getattr_static(task, "run")
-        return _signature_of(static.__func__ if isinstance(static, staticmethod) else static, task)
-    return _signature_of(task.run, None)
-
-
-@lru_cache(maxsize=None)
-def _signature_of(run: Any, owner: type | None) -> inspect.Signature:
-    signature = inspect.signature(run)
-    if owner is None or isinstance(inspect.getattr_static(owner, "run"), staticmethod):
+    if not isinstance(task, type):
+        return _signature_of(task.run)
+    run = inspect.getattr_static(task, "run")
+    signature = inspect.signature(task.run)
+    if isinstance(run, staticmethod):
         return signature
     return signature.replace(parameters=list(signature.parameters.values())[1:])
+
+
+@cache
+def _signature_of(run: Callable[..., Any]) -> inspect.Signature:
+    return inspect.signature(run)
 
 
 def _write(task: "OptimizedTask", name: str, value: Any) -> str:

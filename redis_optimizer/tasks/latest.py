@@ -1,232 +1,183 @@
 """The latest arguments of calls that are one job: `debounce` and `keep_last`.
 
-Beside the lock, in one hash, Redis keeps the arguments of the latest call; the message that is
-queued carries those of an earlier one. The task's function is run with the latest.
+A hash in Redis, which is the lock as well, keeps the latest call: the message that is queued
+carries an earlier one. Its TTL is mandatory and is renewed with every call and run. When it
+lapses all the same, a job runs with the arguments of its message.
 """
 
-import functools
-import inspect
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from celery import Celery
-from celery.exceptions import Ignore
 from kombu.exceptions import OperationalError
 from kombu.serialization import dumps, loads, prepare_accept_content
 
 from redis_optimizer.conf import get_settings
+from redis_optimizer.signals import jobs_lost
 from redis_optimizer.tasks import scripts
-from redis_optimizer.tasks.keys import mode_of
 from redis_optimizer.tasks.kinds import DEDUP_HEADER
 from redis_optimizer.tasks.kombu import visibility_timeout
-from redis_optimizer.tasks.locks import attempt_lock, milliseconds, perform, text
+from redis_optimizer.tasks.locks import milliseconds, perform, release, take, text
 
 if TYPE_CHECKING:
     from redis_optimizer.tasks.base import OptimizedTask
 
-__all__ = ["MODES", "call_debounced", "call_last", "drop", "finish", "goes_on", "with_latest"]
+__all__ = [
+    "REPLACING",
+    "debounce",
+    "drop",
+    "finish",
+    "keep_last",
+    "kept_key",
+    "lifetime",
+    "pause",
+    "send",
+    "unpack",
+]
 
 logger = logging.getLogger("redis_optimizer.tasks")
 
-MODES: Final = frozenset({"debounce", "keep_last"})
+Call = tuple[Sequence[Any], Mapping[str, Any], Mapping[str, Any]]
+"""Positional arguments, keyword arguments and options."""
 
-GOES_ON: Final = "redis_optimizer_goes_on"
-"""Attribute of a request whose job was sent again, to run later."""
+REPLACING: Final = ("debounce", "keep_last")
+"""Modes in which a call replaces the arguments of a job that waits."""
 
-KEPT: Final = "redis_optimizer_kept"
-"""Attribute of a request whose arguments are kept until its job is over."""
-
-NOT_KEPT: Final = frozenset(
+OBJECTS: Final = frozenset(
     {"task_id", "producer", "publisher", "connection", "router", "result_cls", "add_to_parent"}
 )
-"""Options of a call that are objects of its process, or are given anew."""
+"""Options that belong to one call in one process."""
 
 
-def call_debounced(
-    task: "OptimizedTask",
-    key: str,
-    id: str,
-    args: Sequence[Any],
-    kwargs: Mapping[str, Any],
-    options: Mapping[str, Any],
-) -> tuple[str | None, bool]:
-    """Push the run back, with these arguments, or begin a window.
+def debounce(task: "OptimizedTask", key: str, id: str, call: Call) -> tuple[str | None, bool]:
+    """Push the run back and give it these arguments, with one command.
+
+    Args:
+        task: With its `dedup_ttl`, the seconds of quiet after which it runs.
+        key: What its equal calls meet under.
+        id: The job, if this is the first call of a window.
+        call: The call.
 
     Returns:
-        The id of the job that will run, None when the broker is not Redis; and whether it is new.
+        The id of the job that will run, or None when the broker is not Redis, and whether it is
+        to be sent.
     """
-    window = float(task.dedup_ttl or 0)
-    return _call(
-        task,
+    args, kwargs, options = call
+    window, ttl = milliseconds(task.dedup_ttl or 0), milliseconds(lifetime(task))
+    body = pack(task, (args, kwargs, {}))
+    found = take(
+        task.app, key, id, lambda c: scripts.DEBOUNCE(c, [key], id, window, ttl, body), options
+    )
+    return (text(found[0]), bool(found[1])) if found else (None, True)
+
+
+def keep_last(
+    task: "OptimizedTask", key: str, id: str, call: Call, ttl: float
+) -> tuple[str | None, bool]:
+    """Be the job of a key, or the one that waits for it, or give that one these arguments.
+
+    Args:
+        task: The task.
+        key: What its equal calls meet under.
+        id: The job, unless another stands for this call.
+        call: The call.
+        ttl: Seconds after which the key lapses.
+
+    Returns:
+        The id of the job that will run, or None when the broker is not Redis, and whether it is
+        to be sent.
+    """
+    body = pack(task, call)
+    found = take(
+        task.app,
         key,
         id,
-        options,
-        scripts.DEBOUNCE,
-        milliseconds(window),
-        milliseconds(window + get_settings().DEDUP_TTL),
-        pack(task, args, kwargs, {}),
+        lambda c: scripts.KEEP_LAST(c, [key], id, milliseconds(ttl), body),
+        call[2],
     )
+    return (text(found[0]), bool(found[1])) if found else (None, True)
 
 
-def call_last(
-    task: "OptimizedTask",
-    key: str,
-    id: str,
-    args: Sequence[Any],
-    kwargs: Mapping[str, Any],
-    options: Mapping[str, Any],
-    ttl: float,
-) -> tuple[str | None, bool]:
-    """Be the job of a key, or that which waits for it, or give that these arguments.
+def finish(task: "OptimizedTask", key: str, id: str) -> None:
+    """End a job of `keep_last`: give the key back, or send the job that waits for this end.
 
-    Returns:
-        The id of the job that will run, None when the broker is not Redis; and whether it is to
-        be sent now.
+    One command, and then those of sending; it never raises.
     """
-    body = pack(task, args, kwargs, options)
-    return _call(task, key, id, options, scripts.KEEP_LAST, milliseconds(ttl), body)
-
-
-def with_latest(run: Any) -> Any:
-    """Let a task's function run with the arguments of the latest call.
-
-    Args:
-        run: As among the attributes of its class: a function, or a `staticmethod`.
-
-    Returns:
-        A method to put in its place, which has its signature.
-    """
-    is_static = isinstance(run, staticmethod)
-    function = run.__func__ if is_static else run
-    if hasattr(function, KEPT):
-        return run  # that of a parent class
-
-    @functools.wraps(function)
-    def run_latest(self: "OptimizedTask", *args: Any, **kwargs: Any) -> Any:
-        args, kwargs = _claim(self, args, kwargs)
-        return function(*args, **kwargs) if is_static else function(self, *args, **kwargs)
-
-    signature = inspect.signature(function)
-    if is_static:
-        me = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)
-        others = signature.parameters.values()
-        signature = signature.replace(parameters=[me, *others])
-    setattr(run_latest, "__signature__", signature)
-    setattr(run_latest, KEPT, True)
-    return run_latest
-
-
-def finish(app: Celery, task: "OptimizedTask", key: str, id: str, ttl: float) -> None:
-    """End a job of `keep_last`: release its key, or send the job that waits for its end.
-
-    Args:
-        app: Whose broker.
-        task: Of the job.
-        key: Its key.
-        id: Its id; when another job has the key, nothing happens.
-        ttl: Seconds for which the waiting job has the key.
-    """
+    ttl = milliseconds(lifetime(task))
     try:
-        found = perform(app, lambda c: scripts.FINISH(c, [key], id, milliseconds(ttl)))
+        found = perform(task.app, lambda c: scripts.FINISH(c, [key], id, ttl))
     except OperationalError as error:
-        logger.error("Job %s is over, but what waits for it cannot be sent: %s", id, error)
+        logger.error("Job %s is over; what may wait for it is not sent: %s", id, error)
         return
     if not found:
         return
     waiting = text(found[0])
-    args, kwargs, options = unpack(app, found[1])
     try:
-        send(task, key, waiting, args, kwargs, options)
-    except Exception as error:
-        # Nobody is there to raise it to; the next call of the key has the job sent.
-        logger.critical("Job %s[%s] waits and cannot be sent: %s", task.name, waiting, error)
+        send(task, key, waiting, unpack(task.app, found[1]))
+    except Exception as error:  # whatever the broker or a receiver of a signal raises
+        logger.critical("Job %s[%s] is lost: it cannot be sent: %s", task.name, waiting, error)
+        jobs_lost.send(sender=finish, ids=[waiting], tasks=[task.name])
+        release(task.app, key, id)
 
 
 def drop(app: Celery, key: str, id: str) -> None:
-    """Forget a job of `debounce` with its arguments: one command, which never raises."""
+    """Forget a job of `debounce` and its arguments: one command, which never raises."""
     try:
-        perform(app, lambda client: scripts.DROP(client, [key, _kept(key, id)], id))
+        perform(app, lambda c: scripts.DROP(c, [key, kept_key(key, id)], id))
     except OperationalError as error:
-        logger.warning("The arguments of job %s are not removed and lapse later: %s", id, error)
+        logger.warning("The arguments of job %s are kept until they lapse: %s", id, error)
 
 
-def goes_on(request: Any) -> bool:
-    """Tell whether a job was sent again, to run later."""
-    return bool(request.get(GOES_ON))
-
-
-def is_kept(request: Any) -> bool:
-    """Tell whether the arguments of a job that runs are kept until it is over."""
-    return bool(request.get(KEPT))
-
-
-def send(
-    task: "OptimizedTask",
-    key: str,
-    id: str,
-    args: Sequence[Any],
-    kwargs: Mapping[str, Any],
-    options: Mapping[str, Any],
-) -> Any:
-    """Send the job of a key; an explicit id makes it one of its own."""
+def send(task: "OptimizedTask", key: str, id: str, call: Call) -> Any:
+    """Send the job of a key: its id makes it one that is not deduplicated again."""
+    args, kwargs, options = call
     headers = {**(options.get("headers") or {}), DEDUP_HEADER: key}
-    others = {name: value for name, value in options.items() if name != "headers"}
     return task.apply_async(
-        tuple(args), dict(kwargs), task_id=id, headers=headers, **others
+        tuple(args), dict(kwargs), task_id=id, **{**options, "headers": headers}
     )
+
+
+def lifetime(task: "OptimizedTask") -> float:
+    """Return the seconds for which the latest arguments outlive the last call, or the start."""
+    given = getattr(task, "dedup_ttl", None)
+    if getattr(task, "dedup", None) != "debounce":
+        return float(given or get_settings().DEDUP_TTL)
+    # The window says when to run; then the job may have to wait for a worker.
+    return float(given or 0) + get_settings().DEDUP_TTL
 
 
 def pause(app: Celery, seconds: float) -> float:
-    """Return a countdown, short enough that the broker does not deliver the message again."""
+    """Return a countdown so short that the broker does not deliver its message twice."""
     return min(seconds, visibility_timeout(app) / 2)
 
 
-def pack(
-    task: "OptimizedTask",
-    args: Sequence[Any],
-    kwargs: Mapping[str, Any],
-    options: Mapping[str, Any],
-) -> bytes:
+def kept_key(key: str, id: str) -> str:
+    """Return where the arguments of a job that runs are kept, for it may be delivered again."""
+    return f"{key}:{id}"
+
+
+def pack(task: "OptimizedTask", call: Call) -> bytes:
     """Serialise a call as its message would be.
 
     Raises:
-        kombu.exceptions.EncodeError: for an argument that cannot be serialised.
+        kombu.exceptions.EncodeError: for what cannot be serialised.
     """
-    kept = {name: value for name, value in options.items() if name not in NOT_KEPT and value}
+    args, kwargs, options = call
+    kept = {name: value for name, value in options.items() if name not in OBJECTS and value}
     serializer = options.get("serializer") or task.serializer
     kind, encoding, payload = dumps([list(args), dict(kwargs), kept], serializer)
-    body: str | bytes = payload
+    body: str | bytes = payload  # bytes for pickle and msgpack
     return f"{kind}\n{encoding}\n".encode() + (body.encode() if isinstance(body, str) else body)
 
 
-def unpack(app: Celery, packed: bytes) -> tuple[list[Any], dict[str, Any], dict[str, Any]]:
-    """Return the positional arguments, keyword arguments and options of a call."""
+def unpack(app: Celery, packed: bytes) -> Call:
+    """Return a call, if the app accepts how it is serialised.
+
+    Raises:
+        kombu.exceptions.ContentDisallowed: if it does not.
+    """
     kind, encoding, payload = packed.split(b"\n", 2)
     accept = prepare_accept_content(app.conf.accept_content)
     args, kwargs, options = loads(payload, kind.decode(), encoding.decode(), accept=accept)
-    return list(args), dict(kwargs), dict(options)
-
-
-def _call(
-    task: "OptimizedTask",
-    key: str,
-    id: str,
-    options: Mapping[str, Any],
-    script: Callable[..., Any],
-    *values: Any,
-) -> tuple[str | None, bool]:
-    found = attempt_lock(
-        task.app, key, id, lambda client: script(client, [key], id, *values), policy=policy
-    )
-    return (None, True) if found is None else (text(found[0]), bool(found[1]))
-
-
-def _claim(task: "OptimizedTask", args: Any, kwargs: Any) -> tuple[Any, Any]:
-    """Return the arguments that a job is to run with, and let others know that it runs."""
-    request: Any = task.request
-    key = request.get(DEDUP_HEADER)
-    # A retry carries what its first run was given.
-    if not key or request.called_directly or request.retries or mode_of(key) not in MODES:
-        return args, kwargs
-    return args, kwargs
+    return args, kwargs, options

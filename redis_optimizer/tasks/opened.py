@@ -76,7 +76,7 @@ class Unit:
         return self.envelope.jobs[self.indexes[0]].priority
 
 
-class JobMessage(ReceivedMessage):  # type: ignore[misc]  # kombu ships no types
+class JobMessage(ReceivedMessage):
     """A job of an envelope, as if it had come alone: only its ack and reject are not the broker's.
 
     Args:
@@ -97,7 +97,7 @@ class JobMessage(ReceivedMessage):  # type: ignore[misc]  # kombu ships no types
         source = unit.envelope.jobs[index]
         delivery = {"exchange": source.exchange, "routing_key": source.routing_key}
         super().__init__(
-            body=source.body,
+            body=source.body,  # type: ignore[arg-type]  # bytes as well
             channel=envelope.channel,
             delivery_tag=envelope.delivery_tag,
             content_type=source.content_type,

@@ -3,9 +3,10 @@
 One bit for each job, in the order of the envelope.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+import redis
 from celery import Celery
 
 from redis_optimizer.conf import get_settings
@@ -63,17 +64,10 @@ def save(app: Celery, records: Mapping[str, bytes]) -> None:
             pipeline.execute()
 
 
-def load(app: Celery, identities: Sequence[str]) -> list[bytes]:
-    """Return the records of envelopes; an empty one where there is none.
-
-    Raises:
-        kombu.exceptions.OperationalError: when the broker cannot be reached.
-    """
-    with broker_client(app) as client:
-        if client is None:
-            return [b""] * len(identities)
-        found: list[Any] = client.mget(map(_key, identities))
-        return [record or b"" for record in found]
+def load(client: redis.Redis, identity: str) -> bytes:
+    """Return the record of an envelope; an empty one where there is none."""
+    found: Any = client.get(_key(identity))
+    return found or b""
 
 
 def forget(app: Celery, identities: Iterable[str]) -> None:

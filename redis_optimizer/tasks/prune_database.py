@@ -6,9 +6,10 @@ from itertools import islice
 from typing import Any, Final
 
 from celery.result import AsyncResult
+from django.apps import apps
 from django.db import connections, router
 from django_celery_results.backends import DatabaseBackend
-from django_celery_results.models import ChordCounter, GroupResult, TaskResult
+from django_celery_results.models import GroupResult, TaskResult
 
 from redis_optimizer.tasks.prune import Found, Pruning, Report
 from redis_optimizer.tasks.results import retention
@@ -19,8 +20,6 @@ __all__ = ["has_table", "prune_database"]
 UNMARKED_GRACE: Final = timedelta(hours=1)
 """A group that was not saved leaves no trace in the tables of an older deployment: whoever waits
 for its results has so long to read them."""
-
-MARKED_GRACE: Final = timedelta(seconds=retention.GRACE)
 
 
 def has_table() -> bool:
@@ -83,7 +82,7 @@ def _read(row: tuple[Any, ...], grouped: set[str]) -> Found:
         state=state,
         task=task,
         group='"group_id"' in meta or task_id in grouped,
-        grace=MARKED_GRACE if f'"{COUNTED}"' in meta else UNMARKED_GRACE,
+        grace=timedelta(seconds=retention.GRACE) if f'"{COUNTED}"' in meta else UNMARKED_GRACE,
     )
 
 
@@ -91,7 +90,8 @@ def _grouped(app: Any) -> set[str]:
     """Return the ids of the jobs of groups that are saved and of chords that are under way."""
     backend = DatabaseBackend(app=app)
     ids: set[str] = set()
-    for counter in ChordCounter.objects.iterator():
+    chords: Any = apps.get_model("django_celery_results", "ChordCounter")
+    for counter in chords.objects.iterator():
         ids.update(_ids(counter.group_result(app=app)))
     for group in GroupResult.objects.values_list("group_id", flat=True).iterator():
         ids.update(_ids(backend.restore_group(group, cache=False) or ()))

@@ -16,7 +16,7 @@ from kombu.message import Message as ReceivedMessage
 from redis_optimizer.tasks import bulk_request, progress
 from redis_optimizer.tasks.envelope import NAME, read, unpack
 from redis_optimizer.tasks.feed import UNBOUNDED, Feed
-from redis_optimizer.tasks.kombu import send
+from redis_optimizer.tasks.kombu import broker_client, send
 from redis_optimizer.tasks.message import Message
 from redis_optimizer.tasks.opened import JobMessage, OpenEnvelope, Unit
 from redis_optimizer.tasks.progress import Bits
@@ -59,7 +59,7 @@ class Opener:
             celery.exceptions.InvalidTaskError: it is malformed. Celery logs that with the body,
                 and rejects the message.
         """
-        identity = message.headers["id"]
+        identity = str(message.headers.get("id"))
         try:
             jobs = read(message.body, message.content_type, message.content_encoding)
         except ValueError as error:
@@ -78,7 +78,8 @@ class Opener:
         One of them may be what killed the worker that had it: it takes no other with it twice.
         """
         try:
-            (record,) = progress.load(self._app, [identity])
+            with broker_client(self._app) as client:
+                record = progress.load(client, identity) if client else b""
             finished = Bits(len(jobs), record)
             left = [job for index, job in enumerate(jobs) if index not in finished]
             send(self._app, left)
@@ -100,20 +101,17 @@ class Opener:
         units = []
         together: dict[tuple[str, str], list[int]] = {}
         for index, job in enumerate(envelope.jobs):
+            limited = self._consumer.task_buckets[job.task]
             if job.headers.get("eta"):
-                lane = UNBOUNDED
+                units.append(Unit(envelope, [index], UNBOUNDED))
+            elif limited or not getattr(self._app.tasks.get(job.task), "bulk", False):
+                # A rate limit counts jobs: with one, even those of a bulk task run one by one.
+                units.append(Unit(envelope, [index], job.task if limited else ""))
             else:
-                lane = job.task if self._consumer.task_buckets[job.task] else ""
-            if getattr(self._app.tasks.get(job.task), "bulk", False) and lane != UNBOUNDED:
-                # Limits are those of a call, so jobs share it that have the same.
-                limits = repr(job.headers.get("timelimit"))
-                together.setdefault((job.task, limits), []).append(index)
-            else:
-                units.append(Unit(envelope, [index], lane))
-        for (task, _), indexes in together.items():
-            lane = task if self._consumer.task_buckets[task] else ""
-            units.append(Unit(envelope, indexes, lane, bulk=True))
-        return units
+                # A time limit is that of a call: jobs share one where they have the same.
+                limit = repr(job.headers.get("timelimit"))
+                together.setdefault((job.task, limit), []).append(index)
+        return units + [Unit(envelope, indexes, "", bulk=True) for indexes in together.values()]
 
     def _start(self, unit: Unit) -> None:
         feed = self.feed
@@ -153,8 +151,8 @@ class EnvelopeTask(Task):  # type: ignore[type-arg]  # its arguments are of no c
     acks_late = True
     ignore_result = True
 
-    def Strategy(  # noqa: N802  # Celery's name
-        self, task: Task, app: Celery, consumer: Any
+    def Strategy(  # type: ignore[override]  # noqa: N802  # a name there, or what makes it
+        self, task: Any, app: Celery, consumer: Any
     ) -> Callable[..., None]:
         """Return what takes an envelope in, for one consumer."""
         return Opener(app, consumer).open

@@ -134,20 +134,19 @@ def test_a_worker_in_which_it_is_switched_off_opens_envelopes_that_are_queued(si
 
 @pytest.mark.slow
 def test_no_job_is_missing_while_workers_are_replaced_and_back(site, admin, capsys):
-    with producers(site) as sending:
-        with site.worker(plain=True) as old:
-            wait_until(lambda: len(runs.counts(site.runs)) > 50, 30)
-            with site.worker() as new:
-                assert old.stop() == 0
-                wait_until(lambda: len(runs.counts(site.runs)) > 300, 30)
-                with site.worker(plain=True):  # back again
-                    assert new.stop() == 0
-                    seen = len(runs.counts(site.runs))
-                    wait_until(lambda: len(runs.counts(site.runs)) > seen + 100, 30)
-                    sent = {job for producer in sending for job in producer.finish()}
-                    # The new producer may not have noticed yet that nobody opens envelopes.
-                    site.run("-m", "django", "redis_optimizer_flush", "--explode")
-                    wait_until(lambda: sent <= {*runs.counts(site.runs)}, 30)
+    with producers(site) as sending, site.worker(plain=True) as old:
+        wait_until(lambda: len(runs.counts(site.runs)) > 50, 30)
+        with site.worker() as new:
+            assert old.stop() == 0
+            wait_until(lambda: len(runs.counts(site.runs)) > 300, 30)
+            with site.worker(plain=True):  # back again
+                assert new.stop() == 0
+                seen = len(runs.counts(site.runs))
+                wait_until(lambda: len(runs.counts(site.runs)) > seen + 100, 30)
+                sent = {job for producer in sending for job in producer.finish()}
+                # The new producer may not have noticed yet that nobody opens envelopes.
+                site.run("-m", "django", "redis_optimizer_flush", "--explode")
+                wait_until(lambda: sent <= {*runs.counts(site.runs)}, 30)
     counts = runs.counts(site.runs)
     assert {*counts} == sent
     assert _is_empty(admin)

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 from typing import Any, TextIO
 
 import redis
-from celery import Celery, current_app, states
+from celery import Celery, states
+from celery.app import app_or_default
 from celery.backends.base import DisabledBackend
 from celery.backends.redis import RedisBackend
 from django.apps import apps
@@ -50,7 +51,7 @@ class Command(BaseCommand):
         Raises:
             CommandError: there is no such place, or it could not be reached.
         """
-        app = current_app._get_current_object()
+        app = app_or_default()
         app.loader.import_default_modules()  # the tasks say how many they keep
         quiet = options["verbosity"] == 0
         arguments = {

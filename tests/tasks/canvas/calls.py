@@ -61,7 +61,9 @@ def serializers(run):
         run.name(name, tasks.echo.apply_async(([1, "two"],), {"three": None}, serializer=name))
     kept = {1, 2}, timedelta(seconds=3)
     run.name("objects", tasks.untyped.apply_async((kept,), serializer="pickle"))
-    run.name("zlib", tasks.echo.apply_async((b"\x00\xff",), serializer="pickle", compression="zlib"))
+    run.name(
+        "zlib", tasks.echo.apply_async((b"\x00\xff",), serializer="pickle", compression="zlib")
+    )
 
 
 @case(eager=False)

@@ -20,13 +20,16 @@ VOLATILE = {
     "utcoffset": "of the machine",
     "expiration": "seconds until `expires`, counted when it is sent",
 }
+# What texts hold of the process, the machine or the moment. Of a request these are `hostname`,
+# `origin`, and `eta` and `expires` where the call gave seconds.
 TEXT = (
-    # What a text holds of the process, the machine or the moment.
     (re.compile(r"\bw\d+@test"), "WORKER"),
     (re.compile(r"\bgen\d+@[\w.-]+"), "GENERATED"),  # the request's origin: process and machine
     (re.compile(r"\b0x[0-9a-f]+"), "0x"),
     (re.compile(r"\b(?!2020|2200)\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d[.\d]*(?:\+00:00)?"), "TIME"),
 )
+# The label of a job stands for its id. An id of nothing that has one is that of the producer's
+# thread (`reply_to`) or of one delivery (`delivery_tag`).
 UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 SENT = ("before_task_publish", "after_task_publish")
 

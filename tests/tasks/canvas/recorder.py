@@ -27,7 +27,7 @@ SETTINGS = {
     "CANVAS_OPTIONS": {},
     "CANVAS_BLOCK": False,
 }
-PRODUCER = ("-m", "tests.tasks.site.canvas_producer")
+PRODUCE = "from tests.tasks.site import canvas_producer; canvas_producer.main(app)"
 WORKER = ("-c", "4", "-E", "-Q", "celery,other")
 
 
@@ -48,12 +48,19 @@ class Variant:
 
 @dataclass(frozen=True)
 class Record:
-    """What was seen in a run: lines of the processes, events of the worker, its log."""
+    """What was seen in a run.
+
+    Args:
+        directory: Of its files.
+        lines: Of the processes.
+        events: Of the producer and the worker.
+        pushes: Commands that put messages into queues.
+    """
 
     directory: str
     lines: list[dict[str, Any]]
     events: list[dict[str, Any]]
-    log: str
+    pushes: int = 0
 
 
 def make_site(directory: Path, port: int, variant: Variant, **settings: Any) -> Site:
@@ -72,23 +79,25 @@ def make_site(directory: Path, port: int, variant: Variant, **settings: Any) -> 
 def record(directory: Path, port: int, variant: Variant) -> Record:
     """Run the table with a worker and return what was seen."""
     site = make_site(directory, port, variant)
-    with redis.Redis(HOST, port) as client:
-        client.flushall()
-    with pytest.MonkeyPatch.context() as patch, listen(port) as events:
+    client = redis.Redis(HOST, port, decode_responses=True)
+    client.flushall()
+    client.config_resetstat()
+    with client, pytest.MonkeyPatch.context() as patch, listen(port) as events:
         patch.setenv("C_FORCE_ROOT", "1")  # a worker that takes pickle refuses to run as root
         with site.worker(*WORKER, plain=variant.plain) as worker:
             wait_until(lambda: events, 20)
-            site.run(*PRODUCER, plain=variant.plain)
+            site.produce(PRODUCE, plain=variant.plain)
             assert worker.stop() == 0, worker.log
             wait_until(lambda: events[-1]["type"] == "worker-offline", 20)
-    return Record(str(directory), read_lines(site), events, worker.log)
+        pushes = client.info("commandstats")["cmdstat_lpush"]["calls"]
+    return Record(str(directory), read_lines(site), events, pushes)
 
 
 def record_eager(directory: Path, port: int, variant: Variant) -> Record:
     """Run the table where jobs run in the caller's process."""
     site = make_site(directory, port, variant, CELERY_TASK_ALWAYS_EAGER=True)
-    site.run(*PRODUCER, plain=variant.plain)
-    return Record(str(directory), read_lines(site), [], "")
+    site.produce(PRODUCE, plain=variant.plain)
+    return Record(str(directory), read_lines(site), [])
 
 
 def read_lines(site: Site) -> list[dict[str, Any]]:

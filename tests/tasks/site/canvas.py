@@ -147,12 +147,12 @@ def replaced(self, signature):
 
 @task(bind=True)
 def replaced_by_group(self):
-    return self.replace(group(add.s(1, 1), add.s(2, 2)))
+    return self.replace(group(add.s(1, 1), last.s(2, 2, after=1)))
 
 
 @task(bind=True)
 def adds_to_chord(self):
-    self.add_to_chord(last.s(40, 1, after=1))
+    self.add_to_chord(last.s(0, 1, after=1))
     return 1
 
 

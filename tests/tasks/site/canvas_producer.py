@@ -1,16 +1,18 @@
 """The producer of a canvas run: runs every case of the table and reads what became of its jobs.
 
-Run as ``python -m tests.tasks.site.canvas_producer``, in the environment of a site.
+Imported where Django and the Celery app are set up.
 """
 
 import contextlib
 import sys
 import time
 
-import django
 import redis
 from celery.result import AsyncResult, GroupResult
 from django.conf import settings
+
+from tests.tasks.canvas import table
+from tests.tasks.site import canvas_record
 
 QUIET = 0.3  # seconds without a new line or a waiting message
 PATIENCE = 60  # seconds until the jobs must have ended
@@ -107,23 +109,13 @@ def read_outcomes(app):
         canvas_record.write("outcome", id, meta=meta)
 
 
-def main():
-    django.setup()
-    from tests.tasks.site.app import app
-
-    app.loader.import_default_modules()
-    globals()["canvas_record"] = sys.modules["tests.tasks.site.canvas_record"]
-    from tests.tasks.canvas import table
-
+def main(app):
+    """Run the table."""
     block = contextlib.nullcontext
     if settings.CANVAS_BLOCK:
-        from redis_optimizer.tasks import batch as block
+        from redis_optimizer.tasks import batch as block  # a plain site has none
     eager = app.conf.task_always_eager
     produce([case for case in table.cases() if case.eager or not eager], block)
     if not eager:
         wait_quiet()
         read_outcomes(app)
-
-
-if __name__ == "__main__":
-    main()

@@ -24,7 +24,9 @@ def stop_with_parent(**kwargs: object) -> None:
     """End the worker when the benchmark is gone, however it went: our stdin ends then."""
 
     def wait() -> None:
-        sys.stdin.read()
+        # Not sys.stdin.read(): it would hold a lock that the forked children wait for.
+        while os.read(sys.stdin.fileno(), 1024):
+            pass
         os.kill(os.getpid(), signal.SIGQUIT)
 
     threading.Thread(target=wait, daemon=True).start()

@@ -108,8 +108,11 @@ class CeleryWorker:
     def check(self) -> None:
         """Raise WorkerError when it has ended; the message holds the end of its log."""
         if self._process.poll() is not None:
-            tail = self._log.read_text(errors="replace").strip().splitlines()[-5:]
-            raise WorkerError("A worker ended early: " + "\n".join(tail))
+            raise WorkerError(f"A worker ended early: {self.tail()}")
+
+    def tail(self) -> str:
+        """Return the end of its log."""
+        return "\n".join(self._log.read_text(errors="replace").strip().splitlines()[-5:])
 
     def stop(self) -> float:
         """Tell it to stop; return how many seconds it took.

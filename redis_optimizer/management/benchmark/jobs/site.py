@@ -111,7 +111,7 @@ class Site:
                 seen, moved = ran, time.monotonic()
                 note(min(ran, jobs))
             elif time.monotonic() - moved > STALL:
-                raise WorkerError(f"Only {ran} of {jobs} jobs ran, and nothing goes on.")
+                raise WorkerError(f"{ran} of {jobs} jobs ran, and nothing goes on. {worker.tail()}")
             time.sleep(POLL)
         note(jobs)
         return self.ledger.read()

@@ -1,0 +1,145 @@
+"""What a worker does to get envelopes: a bootstep of its consumer."""
+
+import logging
+from collections.abc import Callable
+from time import monotonic
+from typing import Any, Final
+
+from celery import bootsteps, signals
+from celery.worker.consumer.tasks import Tasks
+from kombu import Exchange, Queue
+from kombu.exceptions import OperationalError
+
+from redis_optimizer.conf import get_settings
+from redis_optimizer.tasks.announce import REFRESH, announce, others, withdraw
+from redis_optimizer.tasks.envelope import batch_queue, plain_queue
+from redis_optimizer.tasks.explode import explode
+from redis_optimizer.tasks.kombu import visibility_timeout
+
+__all__ = ["Envelopes"]
+
+logger = logging.getLogger(__name__)
+
+LOOK: Final = 5.0  # seconds between two looks at what the worker consumes; they cost no command
+HAND_BACK: Final = 4  # part of the visibility timeout that a job may wait for its turn
+EXPLODE: Final = 2.0  # seconds that a worker that stops spends on envelopes nobody else would open
+
+
+class Envelopes(bootsteps.StartStopStep):
+    """Consume the envelopes of each queue that the worker consumes, and say so in Redis."""
+
+    requires = (Tasks,)
+
+    def __init__(self, consumer: Any, **options: Any) -> None:
+        super().__init__(consumer, **options)
+        self._queues: set[str] = set()
+        self._announced: set[str] = set()
+        self._announce_at = 0.0
+        self._timer: Any = None
+        self._is_closing = False
+
+    def start(self, consumer: Any) -> None:
+        """Begin, when the broker is connected; also after its connection was lost."""
+        if consumer.connection.transport.driver_type != "redis":
+            return
+        self._queues = set()
+        self._follow(consumer, consume=False)  # the worker's loop begins to
+        wait = min(LOOK, visibility_timeout(consumer.app) / HAND_BACK / 4)
+        self._timer = consumer.timer.call_repeatedly(wait, self._look, (consumer,))
+
+    def close(self, consumer: Any) -> None:
+        """Begin to stop for good: what other workers could do is handed to them at once."""
+        self._is_closing = True
+        self._stop_timer()
+        self._attempt(self._leave, consumer, self._announced)
+        if feed := self._feed(consumer):
+            feed.close()
+
+    def stop(self, consumer: Any) -> None:
+        """Stop, because the worker does, or because the broker's connection is lost."""
+        self._stop_timer()
+        if not self._is_closing and (feed := self._feed(consumer)):
+            feed.abandon()
+
+    def terminate(self, consumer: Any) -> None:
+        """Stop at once, as `stop` does."""
+        self.stop(consumer)
+
+    def shutdown(self, consumer: Any) -> None:
+        """End, when the pool is gone and the broker still connected."""
+        if feed := self._feed(consumer):
+            feed.wind_up()
+
+    def _look(self, consumer: Any) -> None:
+        # With some pools the timer is a thread of its own.
+        if consumer.hub:
+            self._follow(consumer)
+        else:
+            consumer.call_soon(self._follow, consumer)
+
+    def _follow(self, consumer: Any, consume: bool = True) -> None:
+        """Consume beside each queue that of its envelopes; remote control may change them."""
+        if consumer.task_consumer is None or consumer.connection is None:
+            return
+        names = {
+            queue.name
+            for queue in consumer.task_consumer.queues
+            if queue.exchange.type != "fanout" and plain_queue(queue.name) is None
+        }
+        for name in names - self._queues:
+            # Without an exchange it needs no binding: that would be commands for nothing.
+            consumer.task_consumer.add_queue(
+                Queue(batch_queue(name), Exchange(""), routing_key=batch_queue(name))
+            )
+        if names - self._queues and consume:
+            consumer.task_consumer.consume()
+        for name in self._queues - names:
+            consumer.task_consumer.cancel_by_queue(batch_queue(name))
+        gone, self._queues = self._queues - names, names
+        if gone:
+            self._attempt(self._leave, consumer, gone & self._announced)
+        if names != self._announced or monotonic() >= self._announce_at:
+            self._attempt(self._arrive, consumer, names)
+        if feed := self._feed(consumer):
+            feed.hand_back(visibility_timeout(consumer.app) / HAND_BACK)
+
+    def _arrive(self, consumer: Any, queues: set[str]) -> None:
+        self._announce_at = monotonic() + REFRESH
+        if get_settings().ENABLED and queues:
+            announce(consumer.app, consumer.hostname, queues)
+        self._announced = set(queues)
+
+    def _leave(self, consumer: Any, queues: set[str]) -> None:
+        """Withdraw; the last one leaves no envelopes behind, whoever takes over."""
+        app = consumer.app
+        self._announced = self._announced - queues
+        if queues:
+            withdraw(app, consumer.hostname, queues)
+        for queue in queues:
+            if not others(app, queue) and not explode(app, queue, seconds=EXPLODE).is_complete:
+                logger.warning(
+                    "Envelopes are left for queue %s, which no other worker opens: "
+                    "see redis_optimizer_flush --explode",
+                    queue,
+                )
+
+    def _attempt(self, act: Callable[[Any, set[str]], None], consumer: Any, *args: Any) -> None:
+        try:
+            act(consumer, *args)
+        except OperationalError as error:
+            logger.warning("Envelopes: the broker cannot be reached: %s", error)
+
+    def _feed(self, consumer: Any) -> Any:
+        return getattr(consumer, "envelope_feed", None)
+
+    def _stop_timer(self) -> None:
+        timer, self._timer = self._timer, None
+        if timer is not None:
+            timer.cancel()
+
+
+def _add(sender: Any, **kwargs: Any) -> None:
+    sender.app.steps["consumer"].add(Envelopes)
+
+
+signals.worker_init.connect(_add, dispatch_uid="redis_optimizer.envelopes")

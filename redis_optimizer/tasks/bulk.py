@@ -1,0 +1,237 @@
+"""Run many jobs in one call of a task's function, each with an outcome of its own.
+
+Celery's tracer runs for each job, so that results, signals, handlers and logs are those of an
+ordinary job. The first one's calls the function, with all jobs; the others find their outcome.
+"""
+
+import logging
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from billiard.einfo import ExceptionInfo
+from celery import current_app, states
+from celery.app.task import Context
+from celery.app.trace import trace_task
+from celery.exceptions import Reject, SoftTimeLimitExceeded
+from kombu.serialization import loads, prepare_accept_content
+
+__all__ = ["Job", "run_bulk", "run_one"]
+
+logger = logging.getLogger(__name__)
+
+Part = tuple[str, dict[str, Any], Any, str, str]
+"""A job as it goes to the pool: id, request, body, content type and encoding."""
+
+Result = tuple[str, Any, str, str | None, Context]
+"""What ``store_many`` of a backend takes: id, result, state, traceback, request."""
+
+Outcome = tuple[int, Any, Any]
+"""What Celery's tracer returns for one: failed or not, an ExceptionInfo or text, seconds."""
+
+DONE: Final = "done"
+FAILED: Final = "failed"
+RETRY: Final = "retry"
+
+
+class Job:
+    """One of the jobs that a function of a task with ``bulk = True`` gets.
+
+    A job that the function says nothing about has succeeded, with None, or with its place in the
+    list that the function returns.
+
+    Args:
+        id: Its id.
+        args: Positional arguments of the call.
+        kwargs: Keyword arguments of the call.
+        request: What ``self.request`` is in other tasks.
+    """
+
+    __slots__ = ("_countdown", "_state", "_value", "args", "id", "kwargs", "request")
+
+    def __init__(
+        self, id: str, args: Sequence[Any], kwargs: Mapping[str, Any], request: Context
+    ) -> None:
+        self.id = id
+        self.args = tuple(args)
+        self.kwargs = dict(kwargs)
+        self.request = request
+        self._state = ""
+        self._value: Any = None
+        self._countdown: float | None = None
+
+    def __repr__(self) -> str:
+        return f"<Job {self.id} {self.args!r} {self.kwargs!r}>"
+
+    @property
+    def has_outcome(self) -> bool:
+        """Return whether something was said about it."""
+        return bool(self._state)
+
+    def done(self, result: Any = None) -> None:
+        """Let it have succeeded.
+
+        Args:
+            result: What ``AsyncResult.get()`` returns.
+        """
+        self._state, self._value = DONE, result
+
+    def fail(self, exc: BaseException) -> None:
+        """Let it have failed, as if the function of an ordinary task had raised `exc`."""
+        self._state, self._value = FAILED, exc
+
+    def retry(self, exc: BaseException | None = None, countdown: float | None = None) -> None:
+        """Have it run again, as ``Task.retry`` does.
+
+        Args:
+            exc: What it fails with when it was run often enough.
+            countdown: Seconds until then; None is the task's ``default_retry_delay``.
+        """
+        self._state, self._value, self._countdown = RETRY, exc, countdown
+
+    def conclude(self, task: Any) -> Any:
+        """Return or raise what was said about it, in its own tracer."""
+        if self._state == FAILED:
+            raise self._value
+        if self._state == RETRY:
+            task.retry(exc=self._value, countdown=self._countdown)
+        return self._value
+
+
+def run_one(task: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    """Run a job of a bulk task: what Celery calls as the task's ``run``.
+
+    Returns:
+        The result of this job, which came alone or is one of a call's.
+
+    Raises:
+        BaseException: what the job failed with.
+    """
+    call: _Call | None = getattr(_running, "call", None)
+    if call is not None and (job := call.jobs.get(task.request.id or "")) is not None:
+        job.request = task.request  # what Celery made, children and all
+        return call.conclude(job)
+    return _run_alone(task, Job(task.request.id or "", args, kwargs, task.request))
+
+
+def run_bulk(name: str, parts: Sequence[Part]) -> list[Outcome]:
+    """Run jobs of one task in one call of its function: what the pool is given.
+
+    Args:
+        name: Name of the task.
+        parts: The jobs, whose bodies were decoded before without an error.
+
+    Returns:
+        The outcome of each.
+    """
+    app = current_app
+    task = app.tasks[name]
+    accept = prepare_accept_content(app.conf.accept_content)
+    requests = [_read(part, accept) for part in parts]
+    jobs = [
+        Job(request["id"], request["args"], request["kwargs"], Context(request))
+        for request in requests
+    ]
+    # Stored afterwards, by one command, where the backend can.
+    store_many = getattr(task.backend, "store_many", None)
+    kept = {job.id for job in jobs if store_many and _take_over_result(task, job.request)}
+    for request in requests:
+        if request["id"] in kept:
+            request["ignore_result"] = True
+    results: list[Result] = []
+    _running.call = _Call(task, jobs)
+    try:
+        outcomes = [
+            _trace(task, request, results if request["id"] in kept else None, job)
+            for request, job in zip(requests, jobs, strict=True)
+        ]
+    finally:
+        _running.call = None
+    if store_many and results:
+        store_many(results)
+    return outcomes
+
+
+class _Call:
+    """One call of a function with several jobs."""
+
+    def __init__(self, task: Any, jobs: Sequence[Job]) -> None:
+        self.jobs = {job.id: job for job in jobs}
+        self._task = task
+        self._is_made = False
+        self._is_out_of_time = False
+
+    def conclude(self, job: Job) -> Any:
+        """Return or raise the outcome of a job, in its own tracer."""
+        if not self._is_made:
+            self._is_made = True
+            if len(self.jobs) > 1:
+                self._make()
+        if job.has_outcome:
+            return job.conclude(self._task)
+        if self._is_out_of_time and self._task.acks_late:
+            # Celery's soft limit comes once a call: alone, the job gets one of its own.
+            raise Reject("The soft time limit of its call was exceeded", requeue=True)
+        return _run_alone(self._task, job)
+
+    def _make(self) -> None:
+        jobs = list(self.jobs.values())
+        try:
+            result = self._task.run_bulk(jobs)
+        except Exception as error:
+            self._is_out_of_time = isinstance(error, SoftTimeLimitExceeded)
+            logger.warning(
+                "Task %s raised in a call with %d jobs; those without an outcome run one by one",
+                self._task.name,
+                len(jobs),
+                exc_info=True,
+            )
+        else:
+            _spread(jobs, result)
+
+
+def _run_alone(task: Any, job: Job) -> Any:
+    _spread([job], task.run_bulk([job]))
+    return job.conclude(task)
+
+
+def _spread(jobs: Sequence[Job], result: Any) -> None:
+    """Give each job without an outcome its place in what the function returned."""
+    given = result if isinstance(result, list) and len(result) == len(jobs) else [None] * len(jobs)
+    for job, value in zip(jobs, given, strict=True):
+        if not job.has_outcome:
+            job.done(value)
+
+
+def _read(part: Part, accept: Any) -> dict[str, Any]:
+    _, request, body, content_type, content_encoding = part
+    args, kwargs, embed = loads(body, content_type, content_encoding, accept=accept)
+    request.update({"args": args, "kwargs": kwargs, "is_eager": False}, **embed or {})
+    return request
+
+
+def _take_over_result(task: Any, request: Context) -> bool:
+    ignored = request.get("ignore_result")
+    return not (task.ignore_result if ignored is None else ignored)
+
+
+def _trace(task: Any, request: dict[str, Any], results: list[Result] | None, job: Job) -> Outcome:
+    try:
+        result, info, runtime, text = trace_task(
+            task, job.id, request["args"], request["kwargs"], request, app=task.app
+        )
+    except Exception as error:  # a handler's Reject: Celery's pool would report it like this
+        return 1, ExceptionInfo((type(error), error, error.__traceback__)), 0.0
+    if results is not None:
+        job.request.ignore_result = False
+        if not info:
+            results.append((job.id, result, states.SUCCESS, None, job.request))
+        elif info.state == states.FAILURE:
+            results.append((job.id, info.retval, info.state, result.traceback, job.request))
+        elif info.state == states.RETRY:
+            # At once: the next run, whose outcome this must not overwrite, may begin any time.
+            task.backend.mark_as_retry(job.id, info.retval.exc, result.traceback, job.request)
+    return (1, result, runtime) if info else (0, text, runtime)
+
+
+_running = threading.local()

@@ -1,0 +1,154 @@
+"""Calls that are one job: a duplicate returns the job that stands for it."""
+
+import logging
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from math import inf
+from typing import TYPE_CHECKING, Any, Final
+from weakref import WeakSet
+
+from celery import Celery, uuid
+from django.core.exceptions import ImproperlyConfigured
+
+from redis_optimizer.signals import job_deduplicated
+from redis_optimizer.tasks import batching, ends, latest, locks
+from redis_optimizer.tasks.keys import check_names, key_of
+from redis_optimizer.tasks.kinds import DEDUP_HEADER
+from redis_optimizer.tasks.latest import REPLACING
+
+if TYPE_CHECKING:
+    from redis_optimizer.tasks.base import OptimizedTask
+
+__all__ = ["MODES", "REPLACING", "WINDOWS", "apply_async", "check_options", "key_of"]
+
+logger = logging.getLogger("redis_optimizer.tasks")
+
+WINDOWS: Final = ("throttle", "debounce")
+"""Modes in which `dedup_ttl` is how long calls are one, not how long a lost job is believed in."""
+
+MODES: Final = ("until_executing", "until_executed", *WINDOWS, "keep_last")
+
+Send = Callable[[str | None, dict[str, str]], Any]
+"""Sends or buffers a job, under an id and with more headers, and returns its result."""
+
+_without_redis: Final[WeakSet[Celery]] = WeakSet()
+
+ends.connect()
+
+
+def apply_async(
+    task: "OptimizedTask",
+    send: Send,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    options: Mapping[str, Any],
+) -> Any:
+    """Send a job, unless another stands for this call.
+
+    A duplicate costs one command; none where the job that stands for it is still in this process.
+
+    Args:
+        task: With its options `dedup`, `dedup_on` and `dedup_ttl`.
+        send: Sends or buffers the job.
+        args: Positional arguments of the call.
+        kwargs: Keyword arguments of the call.
+        options: Options of the call.
+
+    Returns:
+        The result of the job, or of the one that stands for it.
+
+    Raises:
+        kombu.exceptions.OperationalError: when the broker cannot be reached; nothing is sent.
+        TypeError: when an argument has no form that can be compared; the message names it.
+    """
+    key = key_of(task, args, kwargs)
+    id = uuid()
+    call = (args, kwargs, options)
+    if task.dedup == "debounce":
+        stands, is_new = latest.debounce(task, key, id, call)
+    elif task.dedup == "keep_last":
+        ttl = latest.lifetime(task) + _delay(options)
+        stands, is_new = latest.keep_last(task, key, id, call, ttl)
+    else:
+        stands, is_new = _take(task, key, id, options)
+    if stands is None:
+        _warn(task.app)
+        return send(id, {})
+    if not is_new:
+        if stands != id:
+            job_deduplicated.send_robust(type(task), task=task.name, id=id, existing_id=stands)
+        return task.AsyncResult(stands)
+    try:
+        if task.dedup == "debounce":
+            return latest.send(task, key, id, (args, kwargs, _later(task, options)))
+        return send(id, {DEDUP_HEADER: key})
+    except BaseException:
+        locks.release(task.app, key, id)
+        raise
+
+
+def check_options(task: "OptimizedTask | type[OptimizedTask]") -> None:
+    """Check a task's options of deduplication.
+
+    Raises:
+        ImproperlyConfigured: for a value that is wrong; the message names the task and the option.
+    """
+    if task.dedup is None:
+        return
+    if task.dedup not in MODES:
+        raise ImproperlyConfigured(
+            f"Task {task.name}: dedup must be one of {', '.join(MODES)}, or None, "
+            f"not {task.dedup!r}."
+        )
+    ttl: Any = task.dedup_ttl
+    if ttl is None and task.dedup in WINDOWS:
+        raise ImproperlyConfigured(
+            f"Task {task.name}: {task.dedup} needs dedup_ttl, the seconds in which calls are one."
+        )
+    if ttl is not None and (
+        isinstance(ttl, bool) or not isinstance(ttl, int | float) or not 0 < ttl < inf
+    ):
+        raise ImproperlyConfigured(
+            f"Task {task.name}: dedup_ttl must be a number of seconds, more than 0, not {ttl!r}: "
+            "a lock that never lapses would outlive a job that is lost."
+        )
+    if task.bulk and task.dedup in REPLACING:
+        raise ImproperlyConfigured(
+            f"Task {task.name}: a bulk task cannot have dedup={task.dedup!r}, which replaces the "
+            "arguments of one job when it runs."
+        )
+    check_names(task)
+
+
+def _take(
+    task: "OptimizedTask", key: str, id: str, options: Mapping[str, Any]
+) -> tuple[str | None, bool]:
+    if buffered := batching.find(task.app, key):
+        return buffered, False
+    ttl = latest.lifetime(task)
+    if task.dedup not in WINDOWS:
+        ttl += _delay(options)
+    holder = locks.acquire(task.app, key, id, ttl, options)
+    return holder, holder == id
+
+
+def _delay(options: Mapping[str, Any]) -> float:
+    """Return the seconds until a job is due, in which its lock must not lapse."""
+    eta = options.get("eta")
+    if isinstance(eta, str):
+        eta = datetime.fromisoformat(eta)
+    if isinstance(eta, datetime):
+        return max(0.0, (eta - datetime.now(UTC if eta.tzinfo else None)).total_seconds())
+    return max(0.0, float(options.get("countdown") or 0))
+
+
+def _later(task: "OptimizedTask", options: Mapping[str, Any]) -> dict[str, Any]:
+    """Let a job wait for the end of its window, whatever the call said about when to run."""
+    countdown = latest.pause(task.app, float(task.dedup_ttl or 0))
+    return {**options, "eta": None, "countdown": countdown}
+
+
+def _warn(app: Celery) -> None:
+    if app not in _without_redis:
+        _without_redis.add(app)
+        logger.warning("The broker is not Redis: no call is deduplicated.")

@@ -1,0 +1,94 @@
+"""The lists that a Redis broker keeps a queue in, one for each step of priority."""
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import redis
+from celery import Celery
+from kombu.exceptions import OperationalError
+from kombu.message import Message as ReceivedMessage
+from kombu.utils.json import dumps
+from kombu.utils.uuid import uuid
+
+from redis_optimizer.tasks.message import Message
+
+__all__ = ["Lists", "broker_lists"]
+
+
+class Lists:
+    """The lists of one broker.
+
+    Args:
+        client: Of its server.
+        channel: kombu's, for its options.
+    """
+
+    def __init__(self, client: redis.Redis, channel: Any) -> None:
+        self.client = client
+        self._channel = channel
+        self.steps: Sequence[int] = channel.priority_steps
+        """The priorities that have lists; a message goes to that at or below its own."""
+
+    def key(self, queue: str, step: int) -> str:
+        """Return the name of the list of a queue and a step of priority."""
+        name = f"{queue}{self._channel.sep}{step}" if step else queue
+        return f"{self._channel.global_keyprefix}{name}"
+
+    def read(self, content: bytes) -> ReceivedMessage:
+        """Return the message that an element of a list is.
+
+        Raises:
+            ValueError: it is none.
+        """
+        try:
+            message: ReceivedMessage = self._channel.Message(
+                json.loads(content), channel=self._channel
+            )
+        except (AttributeError, KeyError, TypeError) as error:
+            raise ValueError(f"not a message of kombu's: {error!r}") from error
+        return message
+
+    def write(self, message: Message) -> str:
+        """Return a message as the element that kombu would put into a list."""
+        made = self._channel.prepare_message(
+            message.body,
+            message.priority,
+            message.content_type,
+            message.content_encoding,
+            message.headers,
+            dict(message.properties),
+        )
+        made["body"], encoding = self._channel.encode_body(
+            made["body"], self._channel.body_encoding
+        )
+        made["properties"] |= {
+            "body_encoding": encoding,
+            "delivery_info": {"exchange": message.exchange, "routing_key": message.routing_key},
+            "delivery_tag": uuid(),
+        }
+        return dumps(made)
+
+
+@contextmanager
+def broker_lists(app: Celery) -> Iterator[Lists | None]:
+    """Lend the lists of an app's broker.
+
+    Yields:
+        None when the broker is not Redis.
+
+    Raises:
+        kombu.exceptions.OperationalError: when the broker cannot be reached.
+    """
+    producer: Any
+    with app.producer_pool.acquire(block=True) as producer:
+        if producer.connection.transport.driver_type != "redis":
+            yield None
+            return
+        try:
+            with producer.channel.conn_or_acquire() as client:
+                # kombu's own puts `global_keyprefix` before the keys of some commands only.
+                yield Lists(redis.Redis(connection_pool=client.connection_pool), producer.channel)
+        except redis.RedisError as error:
+            raise OperationalError(str(error)) from error

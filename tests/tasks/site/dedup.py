@@ -1,0 +1,76 @@
+"""Tasks that are deduplicated, and that end in every way in which a job can end."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+from celery import shared_task
+from celery.exceptions import Ignore, Reject
+
+from redis_optimizer.tasks import OptimizedTask
+from tests.tasks.site import runs
+
+TTL = 600
+WINDOW = 1.0
+
+
+def gate(path):
+    """Return the file that lets jobs which wait go on, given that of the runs."""
+    return Path(path).with_name("gate")
+
+
+def run(task, number, how):
+    """Record a run of a job, and let it end as told."""
+    runs.record(task.request.id, str(number))
+    if how == "wait":
+        while not gate(os.environ["SITE_RUNS"]).exists():
+            time.sleep(0.01)
+    if how == "sleep":
+        time.sleep(30)
+    if how == "fail":
+        raise ValueError(number)
+    if how == "ignore":
+        raise Ignore
+    if how == "reject":
+        raise Reject("not wanted", requeue=False)
+    if how == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if how == "retry" and not task.request.retries:
+        raise task.retry(countdown=1)
+    return number
+
+
+@shared_task(base=OptimizedTask, bind=True, dedup="until_executed", dedup_on="key", dedup_ttl=TTL)
+def executed(self, key, number=0, how=""):
+    return run(self, number, how)
+
+
+@shared_task(base=OptimizedTask, bind=True, dedup="until_executing", dedup_on="key", dedup_ttl=TTL)
+def executing(self, key, number=0, how=""):
+    return run(self, number, how)
+
+
+@shared_task(base=OptimizedTask, bind=True, dedup="throttle", dedup_on="key", dedup_ttl=TTL)
+def throttled(self, key, number=0, how=""):
+    return run(self, number, how)
+
+
+@shared_task(base=OptimizedTask, bind=True, dedup="debounce", dedup_on="key", dedup_ttl=WINDOW)
+def debounced(self, key, number=0, how=""):
+    return run(self, number, how)
+
+
+@shared_task(base=OptimizedTask, bind=True, dedup="keep_last", dedup_on="key", dedup_ttl=TTL)
+def last(self, key, number=0, how=""):
+    return run(self, number, how)
+
+
+@shared_task(base=OptimizedTask, dedup="keep_last", dedup_on="key", dedup_ttl=TTL)
+def unbound(key, number=0):
+    runs.record("unbound", str(number))
+
+
+@shared_task
+def total(numbers):
+    return sum(numbers)

@@ -1,0 +1,110 @@
+"""Tasks whose jobs travel in envelopes, and how to send those by hand."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+from celery import current_app, shared_task
+from kombu.serialization import dumps
+from kombu.utils.uuid import uuid
+
+from redis_optimizer.tasks import BatchTask, bootstep, strategy  # noqa: F401
+from redis_optimizer.tasks.envelope import envelope_message
+from redis_optimizer.tasks.kombu import send
+from redis_optimizer.tasks.message import Message
+from tests.tasks.site import runs
+
+
+@shared_task(bind=True, ignore_result=False)
+def double(self, number):
+    runs.record(self.request.id, str(number))
+    return 2 * number
+
+
+@shared_task(bind=True, ignore_result=False)
+def fail(self, number):
+    runs.record(self.request.id, "fail")
+    raise ValueError(number)
+
+
+@shared_task(bind=True, ignore_result=False, max_retries=3)
+def retry_twice(self, number):
+    runs.record(self.request.id, f"attempt {self.request.retries}")
+    if self.request.retries < 2:
+        raise self.retry(countdown=0)
+    return number
+
+
+@shared_task(bind=True)
+def nap(self, seconds):
+    runs.record(self.request.id, "begun")
+    time.sleep(seconds)
+    runs.record(self.request.id, "done")
+
+
+@shared_task(bind=True, ignore_result=False, time_limit=1)
+def overrun(self, number):
+    runs.record(self.request.id, "overrun")
+    time.sleep(30)
+
+
+@shared_task(bind=True)
+def kill_once(self, path):
+    """Kill its own process at its first run."""
+    runs.record(self.request.id, "kill")
+    if not os.path.exists(path):
+        Path(path).touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+@shared_task(bind=True, rate_limit="2/s")
+def limited(self, number):
+    runs.record(self.request.id, f"limited {number}")
+
+
+@shared_task(base=BatchTask, bulk=True, bind=True, ignore_result=False, acks_late=True)
+def sum_up(self, jobs):
+    """Write who runs together; numbers below zero have ways of their own."""
+    together = len(jobs)
+    results = []
+    for job in jobs:
+        (number,) = job.args
+        runs.record(job.id, f"with {together}")
+        if number == -1:
+            job.fail(KeyError(number))
+        elif number == -2 and job.request.retries < 1:
+            job.retry(countdown=0)
+        elif number == -3:
+            raise RuntimeError("the whole call")
+        elif number == -4:
+            time.sleep(0.1)  # until the others are written down
+            os.kill(os.getpid(), signal.SIGKILL)
+        elif number == -5:
+            time.sleep(30)
+        results.append(number * 10)
+    return results
+
+
+def make_job(task, *args, queue="celery", priority=0, **options):
+    """Make a job's message, as Celery would send it."""
+    made = current_app.amqp.as_task_v2(uuid(), task.name, args=args, kwargs={}, **options)
+    content_type, content_encoding, body = dumps(made.body, "json")
+    return Message(
+        id=made.headers["id"],
+        task=task.name,
+        body=body,
+        content_type=content_type,
+        content_encoding=content_encoding,
+        headers=made.headers,
+        properties=made.properties | {"delivery_mode": 2},
+        exchange="",
+        routing_key=queue,
+        priority=priority,
+    )
+
+
+def send_envelope(*jobs):
+    """Send jobs in an envelope; return their ids."""
+    send(current_app, [envelope_message(current_app, jobs)])
+    return [job.id for job in jobs]

@@ -1,0 +1,25 @@
+"""Tasks whose jobs processes send in every way of ending."""
+
+from celery import shared_task
+
+from redis_optimizer.tasks import OptimizedTask
+from tests.tasks.site import runs
+
+
+@shared_task(bind=True, base=OptimizedTask, batch_size=100, batch_timeout=60.0)
+def buffered(self, label):
+    runs.record(label)
+
+
+@shared_task(bind=True)
+def sends(self, labels, how="return"):
+    """Send jobs from a worker's child."""
+    import os
+    import signal
+
+    for label in labels:
+        buffered.delay(label)
+    if how == "raise":
+        raise ValueError
+    if how == "term":
+        os.kill(os.getpid(), signal.SIGTERM)

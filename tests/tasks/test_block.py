@@ -1,0 +1,230 @@
+"""What is called for in a ``batch()`` leaves together when it ends."""
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import redis
+from asgiref.sync import sync_to_async
+from celery import Celery, group
+from django.test import override_settings
+
+from redis_optimizer.embedded import EmbeddedServer
+from redis_optimizer.tasks import OptimizedTask, batch, batching
+from redis_optimizer.tasks.block import Batch
+from tests.servers import wait_until
+from tests.tasks.queues import envelopes, ids
+
+LONG = 3600.0
+
+
+@pytest.fixture
+def app(server: EmbeddedServer) -> Iterator[Celery]:
+    with override_settings(REDIS_OPTIMIZER={"ENVELOPES": True}):
+        app = Celery("block", broker=server.url, backend=server.url, set_as_current=True)
+        app.conf.task_ignore_result = True
+        yield app
+        batching.outbox().close(0)
+        batching._forget()
+
+
+@pytest.fixture
+def plain(app: Celery) -> Any:
+    @app.task(shared=False)
+    def plain(number: int = 0) -> int:
+        return number
+
+    plain.delay()  # connects, and declares the queue
+    batching.flush_all()
+    with redis.Redis.from_url(app.conf.broker_url) as client:
+        client.delete("celery")
+    return plain
+
+
+@pytest.fixture
+def batched(app: Celery) -> Any:
+    @app.task(shared=False, base=OptimizedTask, batch_size=100, batch_timeout=LONG)
+    def batched(number: int = 0) -> int:
+        return number
+
+    return batched
+
+
+def lpushes(client: redis.Redis) -> int:
+    stats: Any = client.info("commandstats")
+    return int(stats.get("cmdstat_lpush", {"calls": 0})["calls"])
+
+
+def test_ordinary_calls_leave_with_one_command(plain: Any, admin: redis.Redis) -> None:
+    before = lpushes(admin)
+    with batch():
+        results = [plain.delay(number) for number in range(50)]
+        assert ids(admin) == []
+    assert ids(admin) == [result.id for result in results]
+    assert lpushes(admin) == before + 1
+
+
+def test_very_many_leave_as_they_come(plain: Any, admin: redis.Redis) -> None:
+    before = lpushes(admin)
+    with batch():
+        for number in range(2_000):
+            plain.delay(number)
+    assert len(ids(admin)) == 2_000
+    assert lpushes(admin) == before + 2
+
+
+def test_batched_calls_leave_in_their_envelopes(batched: Any, admin: redis.Redis) -> None:
+    with batch():
+        results = [batched.delay(number) for number in range(3)]
+        assert envelopes(admin) == []
+    assert [job.id for job in envelopes(admin)[0]] == [result.id for result in results]
+
+
+def test_calls_by_name_and_canvas_are_collected(
+    app: Celery, plain: Any, admin: redis.Redis
+) -> None:
+    before = lpushes(admin)
+    with batch():
+        app.send_task("other")
+        group(plain.s(1), plain.s(2)).apply_async()
+        plain.apply_async(countdown=60)
+        assert ids(admin) == []
+    assert len(ids(admin)) == 4
+    assert lpushes(admin) == before + 1
+
+
+def test_an_exception_loses_nothing(plain: Any, batched: Any, admin: redis.Redis) -> None:
+    def send() -> None:
+        with batch():
+            plain.delay(1)
+            batched.delay(2)
+            raise LookupError
+
+    with pytest.raises(LookupError):
+        send()
+    assert len(ids(admin)) == 2
+
+
+def test_inside_another_the_outermost_sends(plain: Any, admin: redis.Redis) -> None:
+    with batch():
+        with batch():
+            plain.delay()
+        assert ids(admin) == []
+    assert len(ids(admin)) == 1
+
+
+def test_outside_calls_are_sent_at_once_again(plain: Any, admin: redis.Redis) -> None:
+    with batch():
+        plain.delay()
+    plain.delay()
+    assert len(ids(admin)) == 2
+
+
+def test_another_thread_is_not_in_the_block(plain: Any, admin: redis.Redis) -> None:
+    with batch():
+        thread = threading.Thread(target=plain.delay)
+        thread.start()
+        thread.join()
+        assert len(ids(admin)) == 1
+
+
+def test_it_decorates_functions(plain: Any, admin: redis.Redis) -> None:
+    @batch
+    def send(count: int) -> int:
+        for number in range(count):
+            plain.delay(number)
+        assert ids(admin) == []
+        return count
+
+    assert send(2) == 2
+    assert len(ids(admin)) == 2
+
+
+async def test_it_decorates_coroutine_functions(plain: Any, admin: redis.Redis) -> None:
+    @batch
+    async def send() -> str:
+        plain.delay()
+        await asyncio.sleep(0)
+        await sync_to_async(plain.delay)()
+        assert ids(admin) == []
+        return "sent"
+
+    assert await send() == "sent"
+    assert len(ids(admin)) == 2
+
+
+async def test_it_works_with_async_with(plain: Any, admin: redis.Redis) -> None:
+    async with batch():
+        plain.delay()
+        assert ids(admin) == []
+    assert len(ids(admin)) == 1
+
+
+async def test_a_task_that_outlives_the_block_sends_at_once(plain: Any, admin: redis.Redis) -> None:
+    ended = asyncio.Event()
+
+    async def later() -> None:
+        await ended.wait()
+        plain.delay()
+
+    async with batch():
+        task = asyncio.create_task(later())
+        await asyncio.sleep(0)
+    ended.set()
+    await task
+    assert len(ids(admin)) == 1
+
+
+def test_who_waits_inside_has_the_jobs_sent(plain: Any, admin: redis.Redis) -> None:
+    with batch():
+        result = plain.apply_async(ignore_result=False)
+        assert result.state == "PENDING"
+        assert ids(admin) == [result.id]
+
+
+def test_a_job_may_be_revoked_inside(plain: Any, admin: redis.Redis) -> None:
+    with batch():
+        plain.apply_async(ignore_result=False).revoke()
+    assert ids(admin) == []
+
+
+def test_what_cannot_be_sent_is_sent_later_and_raises_nothing(
+    app: Celery, plain: Any, server: EmbeddedServer, admin: redis.Redis
+) -> None:
+    with EmbeddedServer() as broker:
+        other = Celery("other", broker=broker.url, set_as_current=False)
+        other.conf.task_ignore_result = True
+
+        @other.task(shared=False)
+        def far() -> None: ...
+
+        broker.kill()
+        with batch(app=other):
+            result = far.delay()
+        assert result.id in batching.outbox()
+        broker.restart()
+        with redis.Redis("127.0.0.1", broker.port) as client:
+            wait_until(lambda: ids(client) == [result.id], 15)
+
+
+def test_switched_off_it_does_nothing(plain: Any, admin: redis.Redis) -> None:
+    with override_settings(REDIS_OPTIMIZER={"ENABLED": False}), batch():
+        plain.delay()
+        assert len(ids(admin)) == 1
+
+
+def test_a_request_sends_ordinary_calls_and_lets_batched_ones_wait(
+    app: Celery, plain: Any, batched: Any, admin: redis.Redis
+) -> None:
+    @app.task(
+        shared=False, base=OptimizedTask, batch_size=100, batch_timeout=LONG, flush_on_response=True
+    )
+    def urgent() -> None: ...
+
+    with Batch(is_request=True):
+        first, second = plain.delay(), urgent.delay()
+        waiting = batched.delay()
+    assert ids(admin) == [first.id, second.id]
+    assert waiting.id in batching.outbox()
