@@ -1,10 +1,11 @@
-"""Settings of the example site: an integrations dashboard that reads through the cache.
+"""Settings of the example site: a dashboard that reads through the cache and sends jobs.
 
 The environment chooses what differs between runs:
 
 REDIS_URL               the server (default redis://127.0.0.1:6379/0)
-EXAMPLE_PLAIN_CACHE     1: plain django-redis, to compare with
-EXAMPLE_KEY_PREFIX      prefix of the cache keys (default "example")
+EXAMPLE_PLAIN           1: plain django-redis and plain Celery, to compare with
+EXAMPLE_NAME            tells sites on one server apart: begins the cache's keys, and names the
+                        queue of jobs (default "example")
 EXAMPLE_DB              path of the sqlite database
 EXAMPLE_DEBUG           1: Django's debug pages
 EXAMPLE_ALLOWED_HOSTS   more host names, separated by commas
@@ -17,6 +18,8 @@ from typing import Any
 
 import django
 
+from redis_optimizer.connections import cache_options, celery_settings
+
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 # Public, because anybody can read it here: good for a demo on one's own machine and nothing else.
@@ -26,6 +29,10 @@ DEBUG = os.environ.get("EXAMPLE_DEBUG") == "1"
 ALLOWED_HOSTS = ["127.0.0.1", "localhost", "[::1]"]
 ALLOWED_HOSTS += filter(None, os.environ.get("EXAMPLE_ALLOWED_HOSTS", "").split(","))
 
+PLAIN = os.environ.get("EXAMPLE_PLAIN") == "1"
+NAME = os.environ.get("EXAMPLE_NAME") or "example"
+REDIS_URL = os.environ.get("REDIS_URL") or "redis://127.0.0.1:6379/0"
+
 INSTALLED_APPS = [
     "django.contrib.admin",
     "django.contrib.auth",
@@ -33,11 +40,13 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
+    "django_celery_results",
     "redis_optimizer",
     "example_project.dashboard",
 ]
 
 MIDDLEWARE = [
+    "redis_optimizer.middleware.RedisOptimizerMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -71,12 +80,23 @@ TEMPLATES: list[dict[str, Any]] = [
 CACHES: dict[str, dict[str, Any]] = {
     "default": {
         "BACKEND": "redis_optimizer.cache.TieredCache",
-        "LOCATION": os.environ.get("REDIS_URL") or "redis://127.0.0.1:6379/0",
-        "KEY_PREFIX": os.environ.get("EXAMPLE_KEY_PREFIX") or "example",
+        "LOCATION": REDIS_URL,
+        "KEY_PREFIX": NAME,
+        "OPTIONS": cache_options(REDIS_URL),
     }
 }
-if os.environ.get("EXAMPLE_PLAIN_CACHE") == "1":
+# CLIENT LIST and MONITOR then tell what the cache sends from what jobs do.
+CACHES["default"]["OPTIONS"]["CONNECTION_POOL_KWARGS"]["client_name"] = f"{NAME}:cache"
+
+# Results go to the database, where the admin shows the last few of each task.
+globals().update(celery_settings(REDIS_URL, profile="metered", results="django-db"))
+CELERY_TASK_DEFAULT_QUEUE = f"{NAME}-jobs"
+REDIS_OPTIMIZER = {"NAMESPACE": NAME}
+
+if PLAIN:
     CACHES["default"]["BACKEND"] = "django_redis.cache.RedisCache"
+    globals().update(celery_settings(REDIS_URL, profile="default", results="django-db"))
+    REDIS_OPTIMIZER["ENABLED"] = False
 
 # Sessions stay in the database: a flush of the cache signs nobody out, and what is counted at the
 # server is what the pages read through the cache.
@@ -112,12 +132,12 @@ USE_TZ = True
 
 STATIC_URL = "static/"
 if find_spec("whitenoise"):  # the demo extra; runserver serves static files without it
-    MIDDLEWARE.insert(1, "whitenoise.middleware.WhiteNoiseMiddleware")
+    MIDDLEWARE.insert(2, "whitenoise.middleware.WhiteNoiseMiddleware")
     WHITENOISE_USE_FINDERS = True  # straight from the apps: nothing has to be collected first
 
 if django.VERSION >= (6, 0):
     # Nothing inline anywhere, so the strictest useful policy holds.
-    MIDDLEWARE.insert(1, "django.middleware.csp.ContentSecurityPolicyMiddleware")
+    MIDDLEWARE.insert(2, "django.middleware.csp.ContentSecurityPolicyMiddleware")
     SECURE_CSP = {"default-src": ["'self'"], "frame-ancestors": ["'none'"]}
 
 LOGGING = {

@@ -41,7 +41,9 @@ def test_calls_leave_together(task: Any, admin: redis.Redis, rf: RequestFactory)
     assert len(ids(admin)) == 2
 
 
-async def test_an_async_view_may_call_too(task: Any, admin: redis.Redis, rf: RequestFactory) -> None:
+async def test_an_async_view_may_call_too(
+    task: Any, admin: redis.Redis, rf: RequestFactory
+) -> None:
     async def view(request: Any) -> HttpResponse:
         task.delay()
         await asyncio.sleep(0)

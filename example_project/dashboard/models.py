@@ -1,4 +1,4 @@
-"""What the dashboard shows: organisations, their integrations, and each user's settings."""
+"""What the dashboard shows and what its jobs write."""
 
 from django.conf import settings
 from django.db import models
@@ -39,6 +39,42 @@ class Integration(models.Model):
 
     def __str__(self) -> str:
         return f"{self.get_provider_display()} of {self.organisation}"
+
+
+class UsageDay(models.Model):
+    """How often the pages of an organisation were viewed on one day, in UTC."""
+
+    organisation = models.ForeignKey(Organisation, on_delete=models.CASCADE, related_name="usage")
+    day = models.DateField()
+    views = models.PositiveBigIntegerField(default=0)
+
+    class Meta:
+        ordering = ("-day", "organisation")
+        constraints = (
+            models.UniqueConstraint(fields=("organisation", "day"), name="one_count_per_day"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.organisation} on {self.day}: {self.views}"
+
+
+class Digest(models.Model):
+    """What one user was told on one day about integrations that need somebody."""
+
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="digests"
+    )
+    day = models.DateField()
+    text = models.TextField()
+
+    class Meta:
+        ordering = ("-day", "user")
+        constraints = (
+            models.UniqueConstraint(fields=("user", "day"), name="one_digest_per_day"),
+        )
+
+    def __str__(self) -> str:
+        return f"Digest for {self.user} on {self.day}"
 
 
 class UserSettings(models.Model):

@@ -9,10 +9,11 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBadReque
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from . import readings
+from . import readings, usage
 from .choices import State
 from .forms import UserSettingsForm
 from .models import Integration, UserSettings
+from .tasks import sync_integration
 
 # The states that a user may choose; failing is found, never chosen.
 CHOICES = (State.WORKING, State.PAUSED)
@@ -43,7 +44,9 @@ def organisation(request: HttpRequest, pk: int) -> HttpResponse:
     if request.user_settings["failing_first"]:
         statuses = sorted(statuses, key=lambda each: each["state"] != State.FAILING)
     totals = Counter(each["state"] for each in statuses)
-    context = {"pk": pk, "name": name, "statuses": statuses, "totals": totals}
+    views = usage.views_today(pk)
+    usage.count_view(pk)
+    context = {"pk": pk, "name": name, "statuses": statuses, "totals": totals, "views": views}
     return render(request, "dashboard/organisation.html", context)
 
 
@@ -62,6 +65,17 @@ def change_state(request: HttpRequest, pk: int) -> HttpResponse:
         integration.save(update_fields=["state", "error"])
     done = "Paused" if state == State.PAUSED else "Resumed"
     messages.success(request, f"{done} {integration.get_provider_display()}.")
+    return redirect("organisation", pk=integration.organisation_id)
+
+
+@require_POST
+@login_required
+@permission_required("dashboard.change_integration", raise_exception=True)
+def sync(request: HttpRequest, pk: int) -> HttpResponse:
+    """Have an integration synced; however often it is asked for, it waits once."""
+    integration = get_object_or_404(Integration, pk=pk)
+    sync_integration.delay(pk)
+    messages.success(request, f"{integration.get_provider_display()} will be synced in a moment.")
     return redirect("organisation", pk=integration.organisation_id)
 
 

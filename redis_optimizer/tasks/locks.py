@@ -114,16 +114,19 @@ def perform(app: Celery, action: Action[T], options: Mapping[str, Any] | None = 
     """
     options = options or {}
     retry = options.get("retry")
-    if not (app.conf.task_publish_retry if retry is None else retry):
-        return _attempt(app, action)
-    policy = {**app.conf.task_publish_retry_policy, **(options.get("retry_policy") or {})}
+    policy: dict[str, Any] = {"max_retries": 0}
+    if app.conf.task_publish_retry if retry is None else retry:
+        policy = {**app.conf.task_publish_retry_policy, **(options.get("retry_policy") or {})}
     names = ("max_retries", "interval_start", "interval_step", "interval_max")
-    result: T | None = retry_over_time(
-        _attempt,
-        (OperationalError,),
-        args=[app, action],
-        **{name: policy[name] for name in names if name in policy},
-    )
+    try:
+        result: T | None = retry_over_time(
+            _attempt,
+            (_Lost,),
+            args=[app, action],
+            **{name: policy[name] for name in names if name in policy},
+        )
+    except _Lost as lost:
+        raise OperationalError(str(lost.__cause__)) from lost.__cause__
     return result
 
 
@@ -137,11 +140,18 @@ def text(value: Any) -> str:
     return value.decode() if isinstance(value, bytes) else str(value)
 
 
+class _Lost(Exception):
+    """A connection broke. One that cannot be made at all kombu has tried often enough."""
+
+
 def _attempt(app: Celery, action: Action[T]) -> T | None:
     try:
         with broker_client(app) as client:
-            return None if client is None else action(client)
-    except (redis.RedisError, OSError) as error:  # what kombu does not translate
+            try:
+                return None if client is None else action(client)
+            except (redis.ConnectionError, redis.TimeoutError) as error:
+                raise _Lost from error
+    except redis.RedisError as error:  # a refusal, which kombu does not translate
         raise OperationalError(str(error)) from error
 
 

@@ -38,9 +38,8 @@ class Script:
         try:
             return run(self.digest, len(keys), *keys, *args)
         except NoScriptError:
-            # Not EVAL: kombu's `global_keyprefix` reaches the keys of EVALSHA only.
-            client.script_load(self.text)
-            return run(self.digest, len(keys), *keys, *args)
+            run = client.eval
+            return run(self.text, len(keys), *keys, *args)
 
 
 # Where the latest arguments are kept the lock is a hash, with the job's id in a field.

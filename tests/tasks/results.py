@@ -11,6 +11,7 @@ from celery import Celery, states
 from celery.app.task import Context
 from django.conf import settings
 
+from redis_optimizer.embedded import HOST
 from redis_optimizer.tasks.results.retention import key_of_kept
 from redis_optimizer.tasks.results.script import STORE
 from redis_optimizer.testing.commands import HANDSHAKE
@@ -61,7 +62,8 @@ def counted(admin: redis.Redis) -> Iterator[list[str]]:
     Not those that open a connection, nor those that a script calls.
     """
     sent: list[str] = []
-    with admin.monitor() as monitor:
+    port = admin.get_connection_kwargs()["port"]
+    with redis.Redis(HOST, port, decode_responses=True, socket_timeout=None).monitor() as monitor:
 
         def read() -> None:
             for line in monitor.listen():

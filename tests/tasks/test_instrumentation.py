@@ -39,8 +39,8 @@ def test_a_job_runs_in_the_trace_of_its_caller(site, way):
 
     assert [note.split()[0] for _, note, _ in rows] == 6 * [sent["trace"]]
     parents = [note.split()[1] for _, note, _ in rows]
-    assert sorted(parents) == sorted(sent["spans"])
     assert len(set(parents)) == 6
+    assert {*parents} <= {*sent["spans"]}  # Sentry has a second one around each
     # Each call has ended its own span: none is left open around the caller.
     assert sent["kept"] == 6 * [True]
 

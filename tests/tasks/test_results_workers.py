@@ -46,16 +46,14 @@ failed = fail.delay(5)
 found["failed"] = get(failed), failed.state, get(failed, propagate=False).__class__.__name__
 found["traceback"] = "KeyError: 5" in failed.traceback
 found["retried"] = get(again.delay(2))
-found["given up"] = get(again.delay(9))
+found["given up"] = get(again.delay(9))[0]
 found["unserializable"] = get(unserializable.delay())[0]
 found["group"] = get(group(add.s(n, n) for n in range(20)).delay())
 bad = group(add.s(1, 1), fail.s(1), add.s(2, 2)).delay()
 found["bad group"] = get(bad), get(bad, propagate=False)[2], bad.failed(), bad.completed_count()
 native = group(late.s(n, 0.1 * n) for n in range(4)).delay()
 found["native"] = sorted(meta["result"] for _, meta in native.iter_native(timeout=20))
-found["chord"] = get(chord([add.s(n, 1) for n in range(10)], total.s()))if False else get(
-    chord([add.s(n, 1) for n in range(10)])(total.s())
-)
+found["chord"] = get(chord([add.s(n, 1) for n in range(10)])(total.s()))
 found["bad chord"] = get(chord([add.s(1, 1), fail.s(1)])(total.s()))[0]
 found["chain"] = get(chain(add.s(1, 1), add.s(10), late.s(0.1))())
 broken = chain(add.s(1, 1), fail.s(), add.s(1))()

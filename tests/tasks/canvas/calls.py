@@ -1,9 +1,13 @@
 """Cases: the ways to call a task, and its options."""
 
+import pickle
 from datetime import UTC, datetime, timedelta
+
+from celery.result import ResultSet, result_from_tuple
 
 from tests.tasks.canvas.case import case
 from tests.tasks.site import canvas as tasks
+from tests.tasks.site import canvas_record
 
 PAST = datetime(2020, 1, 2, 3, 4, 5, tzinfo=UTC)
 FUTURE = datetime(2200, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -160,3 +164,26 @@ def asked(run):
     polled = run.name("polled", tasks.add.delay(1, 6))
     run.wait(polled, "task_postrun")
     run.note("polled", [polled.state, polled.result])
+
+
+@case(eager=False)
+def waited_for(run):
+    """Wait for jobs in the less usual ways."""
+    both = [run.name(f"set{n}", tasks.add.delay(n, 1)) for n in range(2)]
+    run.note("set", ResultSet(both).get(timeout=20))
+    both = [run.name(f"join{n}", tasks.add.delay(n, 1)) for n in range(2)]
+    run.note("join", ResultSet(both).join(timeout=20))
+    ready = run.name("ready", tasks.add.delay(1, 2))
+    canvas_record.wait(ready.ready)
+    run.note("ready", [ready.successful(), ready.failed(), ready.info])
+    step = run.name("leaf", (tasks.add.s(1, 2) | tasks.add.s(3)).delay())
+    run.note("parent", step.parent.get(timeout=20))
+    run.note("leaf", step.get_leaf())
+    collected = run.name("collected", tasks.add.apply_async((1, 2), link=tasks.add.s(3)))
+    run.note("collected", [value for _, value in collected.collect(timeout=20)])
+    copy = tasks.add.app.AsyncResult(run.name("copy", tasks.add.delay(1, 2)).id)
+    run.note("copy", copy.get(timeout=20))
+    pickled = pickle.loads(pickle.dumps(run.name("pickled", tasks.add.delay(1, 2))))
+    run.note("pickled", pickled.get(timeout=20))
+    tree = run.name("tuple", tasks.add.delay(1, 2)).as_tuple()
+    run.note("tuple", result_from_tuple(tree, app=tasks.add.app).get(timeout=20))

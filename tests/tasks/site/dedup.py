@@ -23,6 +23,9 @@ def gate(path):
 def run(task, number, how):
     """Record a run of a job, and let it end as told."""
     runs.record(task.request.id, str(number))
+    if how == "kill once, then wait":
+        first = runs.counts(os.environ["SITE_RUNS"])[task.request.id] == 1
+        how = "kill" if first else "wait"
     if how == "wait":
         while not gate(os.environ["SITE_RUNS"]).exists():
             time.sleep(0.01)
@@ -73,4 +76,4 @@ def unbound(key, number=0):
 
 @shared_task
 def total(numbers):
-    return sum(numbers)
+    runs.record("total", str(sum(numbers)))

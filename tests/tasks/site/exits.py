@@ -23,3 +23,15 @@ def sends(self, labels, how="return"):
         raise ValueError
     if how == "term":
         os.kill(os.getpid(), signal.SIGTERM)
+
+
+def send_some(labels):
+    """Send jobs from a process of multiprocessing."""
+    import django
+
+    django.setup()
+    from tests.tasks.site.app import app
+
+    app.loader.import_default_modules()
+    for label in labels:
+        buffered.delay(label)
