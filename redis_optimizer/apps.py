@@ -22,7 +22,13 @@ class RedisOptimizerConfig(AppConfig):
             from celery.signals import worker_process_init
 
             from redis_optimizer.checks import tasks  # noqa: F401  # as above
-            from redis_optimizer.tasks import batching, exits
+            from redis_optimizer.tasks import (
+                batching,
+                bootstep,  # noqa: F401  # connects itself to each worker
+                exits,
+                strategy,  # noqa: F401  # registers the task of envelopes
+                worker,  # noqa: F401  # connects itself to each worker
+            )
 
             worker_process_init.connect(_keep_less, dispatch_uid="redis_optimizer")
             # Here, because a server's threads, which send jobs, may not.

@@ -1,10 +1,13 @@
 """The dashboard's models in Django's admin."""
 
 from django.contrib import admin
-from django.db.models import Count, QuerySet
+from django.db.models import Count, Model, QuerySet
 from django.http import HttpRequest
 
-from .models import Integration, Organisation, UserSettings
+from redis_optimizer.tasks import batch
+
+from .models import Digest, Integration, Organisation, UsageDay, UserSettings
+from .tasks import sync_integration
 
 
 @admin.register(Organisation)
@@ -28,6 +31,7 @@ class OrganisationAdmin(admin.ModelAdmin):
 class IntegrationAdmin(admin.ModelAdmin):
     """Integrations; one never moves to another organisation, so one cache key follows a change."""
 
+    actions = ("sync_now",)
     list_display = ("organisation", "provider", "state", "last_sync")
     list_display_links = ("organisation", "provider")
     list_filter = ("state", "provider")
@@ -39,6 +43,44 @@ class IntegrationAdmin(admin.ModelAdmin):
     ) -> tuple[str, ...]:
         """Fix the organisation once the integration exists."""
         return () if obj is None else ("organisation",)
+
+    @admin.action(description="Sync selected integrations now", permissions=["change"])
+    def sync_now(self, request: HttpRequest, queryset: QuerySet[Integration]) -> None:
+        """Send a job for each integration; all of them leave in one command."""
+        with batch():
+            for pk in queryset.values_list("pk", flat=True):
+                sync_integration.delay(pk)
+        self.message_user(request, f"{len(queryset)} integrations will be synced in a moment.")
+
+
+class ReadOnlyAdmin(admin.ModelAdmin):
+    """What jobs write is looked at, not changed."""
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Return False."""
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        """Return False."""
+        return False
+
+
+@admin.register(UsageDay)
+class UsageDayAdmin(ReadOnlyAdmin):
+    """Page views that the jobs have counted."""
+
+    list_display = ("day", "organisation", "views")
+    list_select_related = ("organisation",)
+    date_hierarchy = "day"
+
+
+@admin.register(Digest)
+class DigestAdmin(ReadOnlyAdmin):
+    """What users were told."""
+
+    list_display = ("day", "user")
+    list_select_related = ("user",)
+    date_hierarchy = "day"
 
 
 @admin.register(UserSettings)

@@ -69,9 +69,7 @@ class Digest(models.Model):
 
     class Meta:
         ordering = ("-day", "user")
-        constraints = (
-            models.UniqueConstraint(fields=("user", "day"), name="one_digest_per_day"),
-        )
+        constraints = (models.UniqueConstraint(fields=("user", "day"), name="one_digest_per_day"),)
 
     def __str__(self) -> str:
         return f"Digest for {self.user} on {self.day}"

@@ -1,7 +1,8 @@
 """Everything that the pages read through the cache, and how it is kept in step with the database.
 
 A reader fills a key with `add` (`get_or_set` does the same), a writer replaces it with `set`: a
-reader that was slower than a writer can never put the older value back.
+reader that was slower than a writer can never put the older value back. Where pages and jobs write
+the same key, they take turns, and whoever comes last has read what all others committed.
 """
 
 from collections.abc import Iterable
@@ -14,6 +15,8 @@ from .models import Integration, Organisation, UserSettings
 
 STATUS_TTL = 300  # seconds
 SETTINGS_TTL = 1800
+LOCK_TTL = 10  # seconds until the lock of a process that was killed is free
+LOCK_POLL = 0.01
 
 ORGANISATIONS_KEY = "organisations"
 
@@ -88,7 +91,9 @@ def replace_organisations() -> None:
 
 def replace_statuses(organisation: int) -> None:
     """Put the integrations of an organisation as they are now in the cache."""
-    cache.set(status_key(organisation), load_statuses([organisation])[organisation], STATUS_TTL)
+    key = status_key(organisation)
+    with cache.lock(f"{key}:lock", timeout=LOCK_TTL, sleep=LOCK_POLL):
+        cache.set(key, load_statuses([organisation])[organisation], STATUS_TTL)
 
 
 def replace_user_settings(user: int) -> None:

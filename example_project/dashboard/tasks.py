@@ -23,7 +23,7 @@ class SyncError(Exception):
 
 
 # Deduplicated: however often somebody asks, an integration waits to be synced once.
-@shared_task(base=DedupTask, dedup_on=("integration",), acks_late=True)
+@shared_task(base=DedupTask, dedup_on=("integration",), acks_late=True, throws=(SyncError,))
 def sync_integration(integration: int) -> str:
     """Ask a provider for news.
 
@@ -46,7 +46,7 @@ def sync_integration(integration: int) -> str:
 
 # In bulk: one call, one transaction for all that were counted meanwhile. A worker that is killed
 # has them run again, so after a crash some views may be counted twice, and none is lost.
-@shared_task(base=BatchTask, bulk=True, acks_late=True, ignore_result=True)
+@shared_task(base=BatchTask, bulk=True, batch_timeout=1, acks_late=True, ignore_result=True)
 def record_usage(jobs: list[Job]) -> None:
     """Count page views; each job is one, called with the id of the organisation and the day."""
     views = Counter(job.args for job in jobs)
@@ -77,9 +77,7 @@ def send_digest(user: int, day: str) -> str:
     failing = Integration.objects.filter(state=State.FAILING).select_related("organisation")
     lines = [f"{each}: {each.error}" for each in failing]
     text = "\n".join(lines) or "All integrations work."
-    Digest.objects.update_or_create(
-        user=row, day=date.fromisoformat(day), defaults={"text": text}
-    )
+    Digest.objects.update_or_create(user=row, day=date.fromisoformat(day), defaults={"text": text})
     return f"{row} was told of {len(lines)} integrations."
 
 

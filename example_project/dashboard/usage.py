@@ -24,9 +24,7 @@ def count_view(organisation: int) -> None:
 
 def views_today(organisation: int) -> int:
     """Return how often an organisation's page was viewed today, as of some seconds ago."""
-    views: int = cache.get_or_set(
-        f"views:{organisation}", lambda: load_views(organisation), TTL
-    )
+    views: int = cache.get_or_set(f"views:{organisation}", lambda: load_views(organisation), TTL)
     return views
 
 

@@ -37,15 +37,15 @@ class Ground:
     scratch: Path
 
     def environment(self) -> dict[str, str]:
-        """Return what the site's settings read, with a fresh prefix for the cache keys.
+        """Return what the site's settings read, with a fresh name for the site.
 
-        Fresh, so that nothing is read that was cached from another database; old keys expire by
-        themselves within half an hour.
+        Fresh, so that nothing is read that was cached from another database, and no job is taken
+        that another site sent.
         """
         return {
             "REDIS_URL": self.url,
             "EXAMPLE_DB": str(self.database),
-            "EXAMPLE_KEY_PREFIX": f"example-{secrets.token_hex(4)}",
+            "EXAMPLE_NAME": f"example-{secrets.token_hex(4)}",
         }
 
 

@@ -46,6 +46,7 @@ class Process:
         self.log = log
         self.descriptors = descriptors
         self._process: subprocess.Popen[bytes] | None = None
+        self._watchdog: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
         return self.start()
@@ -74,20 +75,20 @@ class Process:
         return status
 
     def stop(self) -> int | None:
-        """Stop it; return its exit status, or None when it was never started."""
-        status = None
-        if self._process is not None:
+        """Stop it if it runs; return its exit status, None when it was never started."""
+        if self._process is not None and self._process.poll() is None:
             self._guard(0)
             self._process.send_signal(self.stop_signal)
             try:
-                status = self._process.wait(self.stop_timeout)
+                self._process.wait(self.stop_timeout)
             except subprocess.TimeoutExpired:
                 os.killpg(self._process.pid, signal.SIGKILL)
-                status = self._process.wait()
-            self._process = None
-        self._watchdog.kill()
-        self._watchdog.communicate()
-        return status
+                self._process.wait()
+        if self._watchdog is not None:
+            self._watchdog.kill()
+            self._watchdog.communicate()
+            self._watchdog = None
+        return None if self._process is None else self._process.returncode
 
     def tail(self, lines: int = 30) -> str:
         """Return the end of the log; nothing when it writes to the terminal."""
@@ -124,5 +125,5 @@ class Process:
                 output.close()
 
     def _guard(self, pid: int) -> None:
-        if self._watchdog.stdin is not None:
+        if self._watchdog is not None and self._watchdog.stdin is not None:
             self._watchdog.stdin.write(b"%d\n" % pid)

@@ -1,41 +1,60 @@
 """Show a comparison as a table."""
 
+from collections import Counter
+from collections.abc import Callable, Iterator
+
 from .comparison import Comparison, Run
 
-WIDTHS = (28, 20, 14)
+WIDTHS = (28, 14, 18)
+
+Column = Callable[[Run], str]
 
 
 def table(comparison: Comparison) -> str:
     """Return the figures of both runs side by side."""
-    plain, tiered = comparison.plain, comparison.tiered
-    both = (plain, tiered)
-    lines = [_row("", plain.name, tiered.name), "-" * sum(WIDTHS)]
-    lines.append(_row("requests", *(f"{run.requests:,}" for run in both)))
-    lines.append(_row("  of them changes", *(f"{run.traffic.changes:,}" for run in both)))
-    lines.append(_row("commands", *(f"{run.commands.total():,}" for run in both)))
-    for name, _ in (plain.commands + tiered.commands).most_common():
-        lines.append(_row(f"  {name}", *(f"{run.commands[name]:,}" for run in both)))
-    lines.append(_row("commands per request", *(f"{run.per_request:.3f}" for run in both)))
-    lines.append(_row("saved", "", f"{comparison.saving:.1f} %"))
-    lines.append(_row("response time p50", *(f"{run.latency(50):.1f} ms" for run in both)))
-    lines.append(_row("response time p99", *(f"{run.latency(99):.1f} ms" for run in both)))
-    lines.append(_row("failed requests", *(str(len(run.traffic.failures)) for run in both)))
-    lines.append(_row("stale after own change", *(str(len(run.traffic.stale)) for run in both)))
-    lines.append(_row("changes in all processes", *(_spread(run) for run in both)))
-    lines.append(_row("  the slowest after", *(_slowest(run) for run in both)))
-    lines.append("")
-    lines.append("Commands are the server's own count (INFO commandstats) from the first visitor's")
-    lines.append("arrival on. It includes commands that run inside Lua and MULTI.")
+    both = (comparison.plain, comparison.optimized)
+
+    def row(name: str, column: Column) -> str:
+        return _row(name, *map(column, both))
+
+    lines = [
+        row("", lambda run: run.name),
+        "-" * sum(WIDTHS),
+        row("requests", lambda run: f"{run.requests:,}"),
+        row("  of them changes", lambda run: f"{run.traffic.changes:,}"),
+        row("jobs sent meanwhile", lambda run: f"{run.sent:,}"),
+        *_commands("the cache's commands", [run.cache for run in both]),
+        row("per request", lambda run: f"{run.cache_per_request:.3f}"),
+        _row("saved", "", f"{comparison.cache_saving:.1f} %"),
+        *_commands("the jobs' commands", [run.jobs for run in both]),
+        row("per job", lambda run: f"{run.per_job:.3f}"),
+        _row("saved", "", f"{comparison.job_saving:.1f} %"),
+        row("response time p50", lambda run: f"{run.latency(50):.1f} ms"),
+        row("response time p99", lambda run: f"{run.latency(99):.1f} ms"),
+        row("failed requests", lambda run: str(len(run.traffic.failures))),
+        row("stale after own change", lambda run: str(len(run.traffic.stale))),
+        row("changes in all processes", _spread),
+        row("  the slowest after", lambda run: f"{1000 * run.spread.slowest:.0f} ms"),
+        row("page views counted", lambda run: f"{run.work.counted:,} of {run.work.views:,}"),
+        row("integrations not synced", lambda run: str(run.work.unsynced)),
+        row("the worker stopped after", lambda run: f"{run.stop.seconds:.1f} s"),
+        row("  messages left", lambda run: str(run.stop.left)),
+        "",
+        "Commands are what clients sent (MONITOR, without what scripts called) from the first",
+        "visitor's arrival until the last job had run.",
+    ]
     return "\n".join(lines)
 
 
-def _row(name: str, plain: str, tiered: str) -> str:
-    return f"{name:<{WIDTHS[0]}}{plain:>{WIDTHS[1]}}{tiered:>{WIDTHS[2]}}"
+def _commands(title: str, counts: list[Counter[str]]) -> Iterator[str]:
+    yield _row(title, *(f"{count.total():,}" for count in counts))
+    for name, _ in sum(counts, Counter()).most_common():
+        yield _row(f"  {name}", *(f"{count[name]:,}" for count in counts))
+
+
+def _row(name: str, plain: str, optimized: str) -> str:
+    return f"{name:<{WIDTHS[0]}}{plain:>{WIDTHS[1]}}{optimized:>{WIDTHS[2]}}"
 
 
 def _spread(run: Run) -> str:
     return f"{run.spread.changes - run.spread.missed} of {run.spread.changes}"
-
-
-def _slowest(run: Run) -> str:
-    return f"{1000 * run.spread.slowest:.0f} ms"

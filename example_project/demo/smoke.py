@@ -1,15 +1,24 @@
-"""The same traffic through the site with plain django-redis and with TieredCache."""
+"""The same traffic through the site as it comes with Django and Celery, and with this package."""
 
 import shutil
+import time
+from collections import Counter
 from dataclasses import dataclass, replace
 from http.client import HTTPException
 
-from .commandstats import CommandCounter
-from .comparison import Comparison, Run
+import redis
+
+from redis_optimizer.channel import CLIENT_NAME
+from redis_optimizer.management.benchmark.wire import CONNECTING, Counts, Wire
+
+from .comparison import Comparison, Run, Stop
 from .ground import Ground
+from .process import ProcessError
 from .progress import Progress
+from .site import Site
 from .traffic import arrive, drive, follow
-from .website import Website, WebsiteError, listen
+from .website import listen
+from .work import wait_done
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,43 +41,72 @@ class Smoke:
         """Run both sites, one after the other.
 
         Raises:
-            WebsiteError: a site cannot be started or does not answer.
+            ProcessError: a site cannot be started or does not answer.
         """
         return Comparison(
-            plain=self._run("plain django-redis", True, progress),
-            tiered=self._run("TieredCache", False, progress),
+            plain=self._run("plain", True, progress),
+            optimized=self._run("redis_optimizer", False, progress),
         )
 
     def _run(self, name: str, plain: bool, progress: Progress) -> Run:
-        with self._site(plain) as site, CommandCounter(self.ground.url) as counter:
-            with progress.step(f"Starting the site with {name}"):
+        with self._site(name, plain) as site, Wire(self.ground.url) as wire:
+            database = self.ground.scratch / name / "example.sqlite3"
+            with progress.step(f"Starting the site: {name}"):
                 site.wait()
-            counter.restart()
+            wire.restart()
             try:
                 with progress.step("  Visitors arrive and log in"):
-                    visitors = arrive(site.port, site.processes)
+                    visitors = arrive(site.web.port, site.web.processes)
                 with progress.step("  Traffic"):
                     traffic = drive(visitors, seconds=self.seconds, note=progress.note)
-                commands = counter.count()
+                with progress.step("  Waiting for the jobs"):
+                    work = wait_done(database, visitors)
+                counts = wire.counts()
                 with progress.step("  Following changes through all processes"):
-                    spread = follow(visitors, site.processes, note=progress.note)
+                    spread = follow(visitors, site.web.processes, note=progress.note)
+                with progress.step("  Stopping"):
+                    after = wait_done(database, visitors)
+                    stop = self._stop(site)
             except (OSError, HTTPException) as error:
-                raise WebsiteError(f"The site gave no answer: {error}\n{site.tail()}") from error
-            if traffic.failures:
+                raise ProcessError(f"The site gave no answer: {error}\n{site.tail()}") from error
+            if traffic.failures or after.find_faults() or stop.find_faults():
                 progress.line(site.tail())
-        return Run(name, traffic, commands, spread)
+        cache, jobs = split(counts, site.environment["EXAMPLE_NAME"])
+        return Run(name, traffic, cache, jobs, work.sent, spread, after, stop)
 
-    def _site(self, plain: bool) -> Website:
-        scratch = self.ground.scratch
-        kind = "plain" if plain else "tiered"
-        copy = scratch / f"{kind}.sqlite3"
+    def _stop(self, site: Site) -> Stop:
+        """Stop a site while its jobs are looked at."""
+        site.web.stop()
+        started = time.monotonic()
+        status = site.worker.stop()
+        seconds = time.monotonic() - started
+        with redis.Redis.from_url(self.ground.url) as client:
+            queues = client.scan_iter(f"{site.environment['EXAMPLE_NAME']}-jobs*", _type="list")
+            left = sum(client.llen(queue) for queue in queues)
+            if self.ground.server is not None:  # others may work on that of REDIS_URL
+                left += client.hlen("unacked")
+        return Stop(status, seconds, left)
+
+    def _site(self, name: str, plain: bool) -> Site:
+        directory = self.ground.scratch / name
+        directory.mkdir()
+        copy = directory / "example.sqlite3"
         shutil.copy(self.ground.database, copy)
-        environment = replace(self.ground, database=copy).environment()
-        return Website(
+        return Site(
             listen(0),
-            scratch,
-            environment | {"EXAMPLE_PLAIN_CACHE": "1" if plain else "0"},
+            self.ground.scratch,
+            replace(self.ground, database=copy).environment()
+            | {"EXAMPLE_PLAIN": "1" if plain else "0"},
             workers=self.workers,
             threads=self.threads,
-            log=scratch / f"{kind}.log",
+            logs=directory,
         )
+
+
+def split(counts: Counts, name: str) -> tuple[Counter[str], Counter[str]]:
+    """Return what was sent for the cache, and what was sent for jobs."""
+    cache: Counter[str] = Counter()
+    for client, sent in counts.clients.items():
+        if client.name.startswith((f"{name}:cache", CLIENT_NAME)):
+            cache.update({word: n for word, n in sent.items() if word not in CONNECTING})
+    return cache, counts.commands - cache

@@ -9,6 +9,7 @@ import random
 import re
 from collections import Counter
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from example_project.dashboard.choices import TIMEZONES, State, Theme
@@ -18,7 +19,7 @@ from .client import Client, Reply
 # Of 100 turns, how many are of each kind. A change is a POST and the page that follows it.
 MIX = {
     "home": 8,
-    "organisation": 50,
+    "organisation": 49,
     "own_organisation": 12,
     "status": 15,
     "own_status": 6,
@@ -26,6 +27,7 @@ MIX = {
     "open_settings": 2,
     "change_state": 1,
     "change_settings": 1,
+    "sync": 1,
 }
 # What somebody who is not logged in does at those turns.
 INSTEAD = {
@@ -34,6 +36,7 @@ INSTEAD = {
     "open_settings": "organisation",
     "change_state": "organisation",
     "change_settings": "organisation",
+    "sync": "organisation",
 }
 
 LINK = re.compile(r'href="/organisations/(\d+)/">([^<]+)</a>')
@@ -86,6 +89,9 @@ class Visitor:
         self.own = 0
         self.states: dict[int, str] = {}
         self.settings: dict[str, str] = {}
+        self.views = 0  # pages seen that a job counts
+        self.syncs = 0  # asked for
+        self.synced: dict[int, datetime] = {}  # when each integration's last one was asked for
         self._turns: list[str] = []
 
     def arrive(self) -> None:
@@ -181,6 +187,17 @@ class Visitor:
             self.traffic.changes += 1
         self.open_settings()
 
+    def sync(self) -> None:
+        """Have one of one's own integrations synced, with a double click."""
+        working = sorted(pk for pk, state in self.states.items() if state == State.WORKING)
+        if working:
+            pk = self.chance.choice(working)
+            self.synced[pk] = datetime.now(UTC)
+            for _ in range(2):
+                reply = self._ask("sync", f"/integrations/{pk}/sync/", 302, now="yes")
+                self.syncs += reply.status == 302
+        self.own_organisation()
+
     def open_another(self, process: int) -> Client:
         """Return a second connection of the same session, to the given process of the site."""
         client = Client(self.client.port)
@@ -197,6 +214,7 @@ class Visitor:
     def _ask(self, kind: str, path: str, status: int = 200, **fields: str) -> Reply:
         reply = self.client.post(path, **fields) if fields else self.client.get(path)
         self.traffic.requests[kind] += 1
+        self.views += kind == "organisation" and reply.status == 200
         self.traffic.seconds.append(reply.seconds)
         self._expect(reply.status == status, f"{path} answers {status}", reply)
         if self.settings and (theme := THEME.search(reply.text)):

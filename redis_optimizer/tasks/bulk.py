@@ -14,14 +14,10 @@ from celery import current_app, states
 from celery.app.task import Context
 from celery.app.trace import trace_task
 from celery.exceptions import Reject, SoftTimeLimitExceeded
-from kombu.serialization import loads, prepare_accept_content
 
 __all__ = ["Job", "run_bulk", "run_one"]
 
 logger = logging.getLogger(__name__)
-
-Part = tuple[str, dict[str, Any], Any, str, str]
-"""A job as it goes to the pool: id, request, body, content type and encoding."""
 
 Result = tuple[str, Any, str, str | None, Context]
 """What ``store_many`` of a backend takes: id, result, state, traceback, request."""
@@ -44,24 +40,39 @@ class Job:
         id: Its id.
         args: Positional arguments of the call.
         kwargs: Keyword arguments of the call.
-        request: What ``self.request`` is in other tasks.
+        request: What ``self.request`` is in other tasks, or what it is made of.
     """
 
-    __slots__ = ("_countdown", "_state", "_value", "args", "id", "kwargs", "request")
+    __slots__ = ("_countdown", "_request", "_state", "_value", "args", "id", "kwargs")
 
     def __init__(
-        self, id: str, args: Sequence[Any], kwargs: Mapping[str, Any], request: Context
+        self,
+        id: str,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        request: Context | dict[str, Any],
     ) -> None:
         self.id = id
         self.args = tuple(args)
         self.kwargs = dict(kwargs)
-        self.request = request
+        self._request = request
         self._state = ""
         self._value: Any = None
         self._countdown: float | None = None
 
     def __repr__(self) -> str:
         return f"<Job {self.id} {self.args!r} {self.kwargs!r}>"
+
+    @property
+    def request(self) -> Context:
+        """Return what ``self.request`` is in other tasks."""
+        if not isinstance(self._request, Context):  # few functions look at it, and it costs 12 us
+            self._request = Context(self._request)
+        return self._request
+
+    @request.setter
+    def request(self, request: Context) -> None:
+        self._request = request
 
     @property
     def has_outcome(self) -> bool:
@@ -114,27 +125,21 @@ def run_one(task: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
     return _run_alone(task, Job(task.request.id or "", args, kwargs, task.request))
 
 
-def run_bulk(name: str, parts: Sequence[Part]) -> list[Outcome]:
+def run_bulk(name: str, requests: Sequence[dict[str, Any]]) -> list[Outcome]:
     """Run jobs of one task in one call of its function: what the pool is given.
 
     Args:
         name: Name of the task.
-        parts: The jobs, whose bodies were decoded before without an error.
+        requests: What Celery's tracer takes as the request of each job, its arguments included.
 
     Returns:
         The outcome of each.
     """
-    app = current_app
-    task = app.tasks[name]
-    accept = prepare_accept_content(app.conf.accept_content)
-    requests = [_read(part, accept) for part in parts]
-    jobs = [
-        Job(request["id"], request["args"], request["kwargs"], Context(request))
-        for request in requests
-    ]
+    task = current_app.tasks[name]
+    jobs = [Job(request["id"], request["args"], request["kwargs"], request) for request in requests]
     # Stored afterwards, by one command, where the backend can.
     store_many = getattr(task.backend, "store_many", None)
-    kept = {job.id for job in jobs if store_many and _take_over_result(task, job.request)}
+    kept = {request["id"] for request in requests if store_many and _is_kept(task, request)}
     for request in requests:
         if request["id"] in kept:
             request["ignore_result"] = True
@@ -203,14 +208,7 @@ def _spread(jobs: Sequence[Job], result: Any) -> None:
             job.done(value)
 
 
-def _read(part: Part, accept: Any) -> dict[str, Any]:
-    _, request, body, content_type, content_encoding = part
-    args, kwargs, embed = loads(body, content_type, content_encoding, accept=accept)
-    request.update({"args": args, "kwargs": kwargs, "is_eager": False}, **embed or {})
-    return request
-
-
-def _take_over_result(task: Any, request: Context) -> bool:
+def _is_kept(task: Any, request: dict[str, Any]) -> bool:
     ignored = request.get("ignore_result")
     return not (task.ignore_result if ignored is None else ignored)
 

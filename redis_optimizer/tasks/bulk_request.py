@@ -63,13 +63,7 @@ class BulkRequest(requests.Request):
         limit, soft_limit = self.time_limits
         return pool.apply_async(
             run_bulk,
-            args=(
-                self.task.name,
-                [
-                    (m.id, m.request_dict, m.body, m.content_type, m.content_encoding)
-                    for m in self.members
-                ],
-            ),
+            args=(self.task.name, [_request_of(member) for member in self.members]),
             accept_callback=self.on_accepted,
             timeout_callback=self.on_timeout,
             callback=self.on_success,
@@ -141,6 +135,13 @@ class BulkRequest(requests.Request):
             logger.exception("A job of task %s could not be settled", self.task.name)
 
 
+def _request_of(member: Any) -> dict[str, Any]:
+    """Return what the tracer gets. The body was decoded to make the request: it is not needed."""
+    request: dict[str, Any] = member.request_dict
+    request.update({"is_eager": False}, **member.message.payload[2] or {})
+    return request
+
+
 class Dispatcher:
     """What a consumer starts calls with.
 
@@ -178,7 +179,7 @@ class Dispatcher:
     def _receive(self, job: JobMessage) -> Any:
         """Do what Celery's own strategy does before it hands a job over."""
         consumer = self._consumer
-        eventer = consumer.event_dispatcher
+        eventer = self._eventer()
         task = self._app.tasks[job.source.task]
         request = self._class(task)(
             job,
@@ -196,17 +197,19 @@ class Dispatcher:
             request.revoked()
         ):
             return None
-        signals.task_received.send(sender=consumer, request=request)
-        request.send_event(
-            "task-received",
-            name=request.name,
-            args=request.argsrepr,
-            kwargs=request.kwargsrepr,
-            root_id=request.root_id,
-            parent_id=request.parent_id,
-            retries=request.request_dict.get("retries", 0),
-            expires=request.expires and request.expires.isoformat(),
-        )
+        if signals.task_received.receivers:
+            signals.task_received.send(sender=consumer, request=request)
+        if eventer:
+            request.send_event(
+                "task-received",
+                name=request.name,
+                args=request.argsrepr,
+                kwargs=request.kwargsrepr,
+                root_id=request.root_id,
+                parent_id=request.parent_id,
+                retries=request.request_dict.get("retries", 0),
+                expires=request.expires and request.expires.isoformat(),
+            )
         return request
 
     def _hand_over(self, members: Sequence[Any]) -> None:
@@ -220,6 +223,10 @@ class Dispatcher:
         task_reserved(call)
         consumer.on_task_request(call)
 
+    def _eventer(self) -> Any:
+        eventer = self._consumer.event_dispatcher
+        return eventer if eventer and eventer.enabled else None
+
     def _class(self, task: Any) -> Any:
         made = self._classes.get(task.name)
         if made is None:
@@ -230,7 +237,7 @@ class Dispatcher:
                 task,
                 consumer.pool,
                 consumer.hostname,
-                consumer.event_dispatcher,
+                self._eventer(),
                 app=self._app,
             )
         return made

@@ -126,7 +126,12 @@ def unpack(packed: Any) -> list[Message]:
         raise ValueError("it has no version that is known here")
     try:
         common = [(dict(same), list(own)) for same, own in packed["common"]]
-        jobs = [_read_job(common, *job) for job in packed["jobs"]]
+        # Many jobs of one task are the rule: what they share is checked once.
+        fields, _ = common[0]
+        is_checked = fields.keys() == _FIELDS.keys()
+        if is_checked:
+            _check(fields)
+        jobs = [_read_job(common, is_checked, *job) for job in packed["jobs"]]
     except (AttributeError, KeyError, TypeError) as error:
         raise ValueError(f"it is not made as an envelope is: {error!r}") from error
     if not jobs:
@@ -135,20 +140,29 @@ def unpack(packed: Any) -> list[Message]:
 
 
 def _read_job(
-    common: Sequence[tuple[Part, list[str]]], identity: Any, body: Any, *rests: Any
+    common: Sequence[tuple[Part, list[str]]],
+    is_checked: bool,
+    identity: Any,
+    body: Any,
+    *rests: Any,
 ) -> Message:
     fields, headers, properties = (
-        same | dict.fromkeys(own, identity) | rest
+        {**same, **dict.fromkeys(own, identity), **rest}
         for (same, own), rest in zip(common, rests, strict=True)
     )
     if not isinstance(identity, str):
         raise ValueError(f"the id of a job is {identity!r}")
-    for name, kind in _FIELDS.items():
-        if type(fields[name]) is not kind:
-            raise ValueError(f"the {name} of job {identity} is {fields[name]!r}")
+    if rests[0] or not is_checked:
+        _check(fields)
     return Message(
         id=identity, body=_read_body(body), headers=headers, properties=properties, **fields
     )
+
+
+def _check(fields: Part) -> None:
+    for name, kind in _FIELDS.items():
+        if type(fields[name]) is not kind:
+            raise ValueError(f"the {name} of a job is {fields[name]!r}")
 
 
 def _factor(ids: Sequence[str], parts: Sequence[Part]) -> tuple[Part, list[str], list[Part]]:

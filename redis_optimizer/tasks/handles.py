@@ -45,6 +45,12 @@ class SendsFirst:
 
     info = result
 
+    @property
+    def supports_native_join(self) -> bool:
+        """Send everything: a `ResultSet` asks its first member before it waits for all."""
+        batching.flush_all()
+        return bool(super().supports_native_join)  # type: ignore[misc]
+
     def revoke(self, *args: Any, **kwargs: Any) -> None:
         """Take the job out, or tell the workers when it has left."""
         if message := batching.withdraw(self.id):

@@ -98,19 +98,20 @@ class Opener:
             progress.forget(self._app, [identity])
 
     def _units(self, envelope: OpenEnvelope) -> list[Unit]:
+        tasks, buckets = self._app.tasks, self._consumer.task_buckets
         units = []
-        together: dict[tuple[str, str], list[int]] = {}
+        together: dict[tuple[Any, ...], list[int]] = {}
         for index, job in enumerate(envelope.jobs):
-            limited = self._consumer.task_buckets[job.task]
+            limited = buckets[job.task]
             if job.headers.get("eta"):
                 units.append(Unit(envelope, [index], UNBOUNDED))
-            elif limited or not getattr(self._app.tasks.get(job.task), "bulk", False):
+            elif limited or not getattr(tasks.get(job.task), "bulk", False):
                 # A rate limit counts jobs: with one, even those of a bulk task run one by one.
                 units.append(Unit(envelope, [index], job.task if limited else ""))
             else:
                 # A time limit is that of a call: jobs share one where they have the same.
-                limit = repr(job.headers.get("timelimit"))
-                together.setdefault((job.task, limit), []).append(index)
+                limits = job.headers.get("timelimit") or ()
+                together.setdefault((job.task, *limits), []).append(index)
         return units + [Unit(envelope, indexes, "", bulk=True) for indexes in together.values()]
 
     def _start(self, unit: Unit) -> None:

@@ -65,7 +65,15 @@ class Producer:
 
 def settle(client: redis.Redis) -> None:
     """Wait until every job that was sent is done with."""
-    wait_until(lambda: not client.exists("celery", "unacked"), 15)
+    quiet = 0
+
+    def is_quiet() -> bool:
+        nonlocal quiet
+        # A message that a worker has just taken is in neither for a moment.
+        quiet = 0 if client.exists("celery", "unacked") else quiet + 1
+        return quiet == 10
+
+    wait_until(is_quiet, 15)
 
 
 def locks(client: redis.Redis) -> list[str]:

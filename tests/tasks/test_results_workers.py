@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import celery
 import pytest
 import redis
 from celery import states
@@ -103,6 +104,7 @@ def canvas(site: Site) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.slow
 def test_everything_that_waits_for_results_gets_the_same(
     tmp_path: Path, server: EmbeddedServer
 ) -> None:
@@ -160,6 +162,7 @@ print(group(late.s(n, 0) for n in range(9)).delay().results)
     assert not kept(results, "late")
 
 
+@pytest.mark.slow
 def test_a_thousand_runs_leave_five_and_three(
     tmp_path: Path, server: EmbeddedServer, results: redis.Redis
 ) -> None:
@@ -181,3 +184,33 @@ with app.producer_pool.acquire() as producer:
         if 0 <= results.ttl(key) <= 60:
             results.delete(key)
     assert len(results.keys("celery-task-meta-*")) == 8
+
+
+THREADS = """
+import threading
+from celery import group
+from tests.tasks.site.results import add, late
+answers = []
+
+def run(name):
+    for number in range(10):
+        answers.append(add.delay(name, number).get(timeout=20) == name + number)
+    answers.append(app.AsyncResult(shared.id).get(timeout=20) == "shared")
+    sums = group(add.s(name, number) for number in range(5)).delay()
+    answers.append(sums.get(timeout=20) == [name + number for number in range(5)])
+
+shared = late.delay("shared", 0.2)
+threads = [threading.Thread(target=run, args=(name,)) for name in range(8)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+assert answers == [True] * 8 * 12, answers
+"""
+
+
+@pytest.mark.skipif(celery.VERSION < (5, 7), reason="Celery 5.6 has no lock around its Pub/Sub")
+def test_threads_can_share_one_backend(tmp_path: Path, server: EmbeddedServer) -> None:
+    site = make_site(tmp_path, server, CELERY_RESULT_BACKEND_THREAD_SAFE=True)
+    with site.worker():
+        site.produce(THREADS)

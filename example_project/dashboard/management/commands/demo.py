@@ -14,10 +14,12 @@ from django.core.management.base import BaseCommand, CommandError
 from example_project.dashboard.accounts import PASSWORD, SUPERUSER
 from example_project.demo.ground import Ground, prepared
 from example_project.demo.interrupts import Interrupted, interruptible
+from example_project.demo.process import ProcessError
 from example_project.demo.progress import Progress
 from example_project.demo.report import table
+from example_project.demo.site import Site
 from example_project.demo.smoke import Smoke
-from example_project.demo.website import Website, WebsiteError, find_missing, listen
+from example_project.demo.website import find_missing, listen
 from redis_optimizer.embedded import ServerNotFound, ServerNotStarted
 
 WATCH_EVERY = 0.2  # seconds
@@ -39,12 +41,12 @@ def positive(kind: Callable[[str], float]) -> Callable[[str], float]:
 
 
 class Command(BaseCommand):
-    """Start a Redis server, a database with sample data and the site, and stop them together."""
+    """Start a Redis server, a database, the site and its worker, and stop them together."""
 
     help = (
-        "Start a Redis server (or use REDIS_URL), make a database with sample data and serve the "
-        "example site until Ctrl-C. With --smoke: drive traffic through the site with plain "
-        "django-redis and with TieredCache, and show what was saved."
+        "Start a Redis server (or use REDIS_URL), make a database with sample data, and run the "
+        "example site and its Celery worker until Ctrl-C. With --smoke: drive traffic through the "
+        "site on plain django-redis and Celery, then on redis_optimizer, and show what was saved."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -56,7 +58,7 @@ class Command(BaseCommand):
         parser.add_argument("--json", action="store_true", help="print one JSON object at the end")
         parser.add_argument("--smoke", action="store_true", help="measure instead of serving")
         parser.add_argument(
-            "--seconds", type=positive(float), default=6.0, help="of traffic for each cache"
+            "--seconds", type=positive(float), default=6.0, help="of traffic through each site"
         )
 
     def handle(self, **options: Any) -> None:
@@ -73,7 +75,7 @@ class Command(BaseCommand):
             self.progress.line("Stopped.")
             if options["smoke"]:  # unfinished; a site that is told to stop has done its work
                 sys.exit(128 + stop.number)
-        except (ServerNotFound, ServerNotStarted, WebsiteError, redis.RedisError) as error:
+        except (ServerNotFound, ServerNotStarted, ProcessError, redis.RedisError) as error:
             raise CommandError(str(error)) from error
 
     def serve(self, options: dict[str, Any]) -> None:
@@ -81,7 +83,7 @@ class Command(BaseCommand):
         # First of all, so that a port that is taken is said at once.
         listener = listen(options["port"])
         with listener, prepared(self.progress, options["keep"]) as ground:
-            site = Website(
+            site = Site(
                 listener,
                 ground.scratch,
                 ground.environment(),
@@ -89,17 +91,16 @@ class Command(BaseCommand):
                 threads=options["threads"],
             )
             with site:
-                with self.progress.step("Starting the site"):
+                with self.progress.step("Starting the site and its worker"):
                     site.wait()
                 self.announce(site, ground, as_json=options["json"])
-                while site.status is None:
-                    if ground.server is not None and not ground.server.running:
-                        raise CommandError("The Redis server ended unexpectedly.")
+                while ground.server is None or ground.server.running:
+                    site.check()
                     time.sleep(WATCH_EVERY)
-                raise CommandError(f"The site ended unexpectedly (exit status {site.status}).")
+                raise CommandError("The Redis server ended unexpectedly.")
 
     def smoke(self, options: dict[str, Any]) -> None:
-        """Compare both caches under the same traffic, and fail when anything was wrong."""
+        """Compare both sites under the same traffic, and fail when anything was wrong."""
         with prepared(self.progress, options["keep"]) as ground:
             comparison = Smoke(
                 ground, options["seconds"], options["workers"], options["threads"]
@@ -113,19 +114,21 @@ class Command(BaseCommand):
         if faults := comparison.find_faults():
             raise CommandError("\n".join(faults))
 
-    def announce(self, site: Website, ground: Ground, *, as_json: bool) -> None:
+    def announce(self, site: Site, ground: Ground, *, as_json: bool) -> None:
         """Say where the site is and who may log in."""
         if as_json:
             facts = {
-                "url": site.url,
+                "url": site.web.url,
                 "user": SUPERUSER,
                 "password": PASSWORD,
                 "redis_url": ground.url,
+                "database": str(ground.database),
+                "name": site.environment["EXAMPLE_NAME"],
             }
             self.stdout.write(json.dumps(facts))
             self.stdout.flush()
         self.progress.line()
-        self.progress.line(f"  {site.url}")
+        self.progress.line(f"  {site.web.url}")
         self.progress.line(
             f"  Log in as {SUPERUSER} with the password {PASSWORD}. Ctrl-C stops all."
         )

@@ -1,0 +1,51 @@
+"""No job is lost, whenever a worker or one of its children is killed."""
+
+import os
+import random
+from pathlib import Path
+
+import pytest
+
+from redis_optimizer.embedded import EmbeddedServer
+from tests.servers import wait_until
+from tests.tasks.chaos import SETTINGS, run
+from tests.tasks.processes import Site
+from tests.tasks.site import runs
+
+KILLS = int(os.environ.get("REDIS_OPTIMIZER_KILLS") or 20)
+
+
+@pytest.mark.slow
+def test_every_job_runs_however_often_workers_are_killed(tmp_path: Path) -> None:
+    outcome = run("ours", KILLS, tmp_path, seed=random.randrange(10**6))
+    assert (outcome.missing, outcome.unacked, outcome.queued) == (0, 0, 0), outcome
+    assert outcome.kills >= KILLS
+
+
+@pytest.mark.slow
+def test_with_early_acknowledgement_jobs_are_lost(tmp_path: Path) -> None:
+    """What is asserted above can fail: this is the setting that a system check warns of."""
+    outcome = run("early", 8, tmp_path, seed=random.randrange(10**6), timeout=8.0)
+    assert outcome.missing > 0, outcome
+
+
+def test_a_job_that_kills_its_child_stops_no_other(tmp_path: Path, server: EmbeddedServer) -> None:
+    site = Site(
+        tmp_path,
+        server.port,
+        tasks=["tests.tasks.site.chaos"],
+        settings=SETTINGS | {"CELERY_TASK_REJECT_ON_WORKER_LOST": False},
+    )
+    code = """
+from redis_optimizer.tasks import batch
+from tests.tasks.site.chaos import poison, work
+with batch():
+    for number in range(20):
+        (poison if number in (3, 11) else work).delay(f"job-{number}")
+"""
+    with site.worker("-c", "2") as worker:
+        site.produce(code)
+        wait_until(lambda: len(runs.counts(site.runs)) == 20, 30)
+        assert worker.stop() == 0
+    assert set(runs.counts(site.runs).values()) == {1}
+    assert worker.log.count("WorkerLostError") >= 2
