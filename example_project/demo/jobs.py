@@ -33,6 +33,7 @@ class JobWorker(Process):
         log: Path | None = None,
     ) -> None:
         command = (
+            *("-W", "ignore:You're running the worker with superuser"),  # in a container
             *("-m", "celery", "--quiet", "--app", "example_project", "worker"),
             *("--concurrency", str(concurrency), "--loglevel", "WARNING"),
             *("--include", "example_project.demo.readiness"),

@@ -5,7 +5,7 @@ import signal
 import time
 from pathlib import Path
 
-from celery import current_app, shared_task
+from celery import shared_task
 from kombu.serialization import dumps
 from kombu.utils.uuid import uuid
 
@@ -86,13 +86,14 @@ def sum_up(self, jobs):
     return results
 
 
-def make_job(task, *args, queue="celery", priority=0, **options):
+def make_job(app, task, *args, queue="celery", priority=0, **options):
     """Make a job's message, as Celery would send it."""
-    made = current_app.amqp.as_task_v2(uuid(), task.name, args=args, kwargs={}, **options)
+    name = getattr(task, "name", task)
+    made = app.amqp.as_task_v2(uuid(), name, args=args, kwargs={}, **options)
     content_type, content_encoding, body = dumps(made.body, "json")
     return Message(
         id=made.headers["id"],
-        task=task.name,
+        task=name,
         body=body,
         content_type=content_type,
         content_encoding=content_encoding,
@@ -104,7 +105,7 @@ def make_job(task, *args, queue="celery", priority=0, **options):
     )
 
 
-def send_envelope(*jobs):
+def send_envelope(app, *jobs):
     """Send jobs in an envelope; return their ids."""
-    send(current_app, [envelope_message(current_app, jobs)])
+    send(app, [envelope_message(app, jobs)])
     return [job.id for job in jobs]

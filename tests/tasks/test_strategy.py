@@ -1,0 +1,304 @@
+"""Envelopes opened by real workers: each job is Celery's, as if it had come alone."""
+
+import os
+import signal
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+from celery import Celery
+from celery.exceptions import NotRegistered, TaskRevokedError, TimeLimitExceeded
+
+from redis_optimizer.embedded import HOST, EmbeddedServer
+from redis_optimizer.tasks.envelope import NAME, batch_queue, envelope_message
+from redis_optimizer.tasks.kombu import send
+from tests.servers import wait_until
+from tests.tasks.processes import Site, Worker
+from tests.tasks.site import enveloped, runs
+from tests.tasks.site.enveloped import make_job, send_envelope
+
+WAIT = 30  # seconds for anything that a worker is to do
+TASKS = ["tests.tasks.site.enveloped"]
+
+
+class Ground:
+    """A server of its own, a site on it, and an app that sends to it."""
+
+    def __init__(self, directory: Path, server: EmbeddedServer, **settings: Any) -> None:
+        backend = f"redis://{HOST}:{server.port}/1"
+        self.site = Site(
+            directory,
+            server.port,
+            tasks=TASKS,
+            settings={"CELERY_RESULT_BACKEND": backend} | settings,
+        )
+        broker = f"redis://{HOST}:{server.port}/0"
+        self.app = Celery("producer", broker=broker, backend=backend, set_as_current=False)
+        self.app.conf.broker_transport_options = settings.get("CELERY_BROKER_TRANSPORT_OPTIONS", {})
+        self.redis = redis.Redis(HOST, server.port, decode_responses=True)
+
+    def send(self, task: Any, *arguments: Any, **options: Any) -> list[str]:
+        """Send an envelope with one job for each argument."""
+        jobs = [make_job(self.app, task, argument, **options) for argument in arguments]
+        return send_envelope(self.app, *jobs)
+
+    def get(self, identity: str) -> Any:
+        """Return or raise what a job ended with."""
+        return self.app.AsyncResult(identity).get(timeout=WAIT)
+
+    def notes(self, identity: str) -> list[str]:
+        """Return what the runs of a job wrote."""
+        return [note for job, note, _ in runs.rows(self.site.runs) if job == identity]
+
+    def wait_notes(self, identity: str, *notes: str) -> None:
+        """Wait until the runs of a job have written this."""
+        wait_until(lambda: self.notes(identity) == list(notes), WAIT)
+
+    def wait_done(self) -> None:
+        """Wait until nothing is queued or with a worker."""
+        lists = ("celery", batch_queue("celery"))
+        wait_until(
+            lambda: not any(map(self.redis.llen, lists)) and not self.redis.exists("unacked"),
+            WAIT,
+        )
+
+    def close(self) -> None:
+        """Let go of the connections."""
+        self.app.close()
+        self.redis.close()
+
+
+@pytest.fixture(scope="module")
+def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
+    with EmbeddedServer() as server:
+        ground = Ground(tmp_path_factory.mktemp("site"), server)
+        yield ground
+        ground.close()
+
+
+@pytest.fixture(scope="module")
+def shared(ground: Ground) -> Iterator[Worker]:
+    """Run the worker that most of the tests share."""
+    with ground.site.worker("-c", "2") as worker:
+        yield worker
+
+
+@pytest.mark.usefixtures("shared")
+class TestJobs:
+    def test_each_has_its_result(self, ground: Ground) -> None:
+        ids = ground.send(enveloped.double, *range(50))
+        assert [ground.get(identity) for identity in ids] == list(range(0, 100, 2))
+        ground.wait_done()
+        assert all(ground.notes(identity) == [str(n)] for n, identity in enumerate(ids))
+
+    def test_one_that_fails_leaves_the_others_alone(self, ground: Ground) -> None:
+        jobs = [
+            make_job(ground.app, task, 1)
+            for task in (enveloped.double, enveloped.fail, enveloped.double)
+        ]
+        first, bad, last = send_envelope(ground.app, *jobs)
+        assert [ground.get(first), ground.get(last)] == [2, 2]
+        with pytest.raises(ValueError, match="1"):
+            ground.get(bad)
+        ground.wait_done()
+
+    def test_one_is_retried_alone(self, ground: Ground) -> None:
+        one, other = ground.send(enveloped.retry_twice, 5, 6)
+        assert [ground.get(one), ground.get(other)] == [5, 6]
+        assert ground.notes(one) == ["attempt 0", "attempt 1", "attempt 2"]
+        ground.wait_done()
+
+    def test_a_hard_time_limit_kills_one(self, ground: Ground) -> None:
+        jobs = [make_job(ground.app, task, 1) for task in (enveloped.overrun, enveloped.double)]
+        bad, good = send_envelope(ground.app, *jobs)
+        assert ground.get(good) == 2
+        with pytest.raises(TimeLimitExceeded):
+            ground.get(bad)
+        ground.wait_done()
+        assert ground.notes(bad) == ["overrun"]
+
+    def test_one_that_loses_its_child_runs_again_alone(self, ground: Ground) -> None:
+        flag = ground.site.directory / "killed"
+        jobs = [make_job(ground.app, enveloped.double, n) for n in range(10)]
+        jobs.insert(5, make_job(ground.app, enveloped.kill_once, str(flag)))
+        ids = send_envelope(ground.app, *jobs)
+        ground.wait_notes(ids[5], "kill", "kill")
+        ground.wait_done()
+        assert all(len(ground.notes(identity)) == 1 for identity in ids if identity != ids[5])
+
+    def test_one_of_an_unknown_task_is_discarded_alone(self, ground: Ground) -> None:
+        jobs = [make_job(ground.app, task, 1) for task in ("no.such.task", enveloped.double)]
+        unknown, good = send_envelope(ground.app, *jobs)
+        assert ground.get(good) == 2
+        with pytest.raises(NotRegistered):
+            ground.get(unknown)
+        ground.wait_done()
+
+    def test_one_that_is_expired_is_revoked(self, ground: Ground) -> None:
+        past = datetime.now(UTC) - timedelta(minutes=1)
+        bad = make_job(ground.app, enveloped.double, 1, expires=past)
+        good = make_job(ground.app, enveloped.double, 2)
+        send_envelope(ground.app, bad, good)
+        assert ground.get(good.id) == 4
+        with pytest.raises(TaskRevokedError):
+            ground.get(bad.id)
+        ground.wait_done()
+        assert ground.notes(bad.id) == []
+
+    def test_those_with_a_rate_limit_do_not_hold_up_the_others(self, ground: Ground) -> None:
+        jobs = [make_job(ground.app, enveloped.limited, n) for n in range(8)]
+        jobs += [make_job(ground.app, enveloped.double, n) for n in range(10)]
+        ids = send_envelope(ground.app, *jobs)
+        assert [ground.get(identity) for identity in ids[8:]] == list(range(0, 20, 2))
+        assert not ground.notes(ids[7])
+        ground.wait_notes(ids[7], "limited 7")
+        ground.wait_done()
+
+    def test_what_cannot_be_decoded_is_dropped_alone(
+        self, ground: Ground, shared: Worker
+    ) -> None:
+        good = make_job(ground.app, enveloped.double, 4)
+        bad = make_job(ground.app, enveloped.double, 3)
+        object.__setattr__(bad, "body", "{no json")
+        send_envelope(ground.app, bad, good)
+        assert ground.get(good.id) == 8
+        ground.wait_done()
+        assert "Can't decode message body" in shared.log
+
+    def test_one_may_be_revoked_while_it_waits(self, ground: Ground, shared: Worker) -> None:
+        naps = ground.send(enveloped.nap, *[1.0] * 6)
+        ground.wait_notes(naps[0], "begun")
+        ground.app.control.revoke([naps[3], naps[5]])  # one is with Celery, one is not yet
+        ground.wait_done()
+        assert [ground.notes(identity) for identity in naps[:3]] == [["begun", "done"]] * 3
+        assert ground.notes(naps[3]) == ground.notes(naps[5]) == []
+        assert f"Discarding revoked task: {enveloped.nap.name}[{naps[5]}]" in shared.log
+
+    def test_higher_priorities_go_first(self, ground: Ground) -> None:
+        hold = ground.send(enveloped.nap, *[0.5] * 4)
+        ground.wait_notes(hold[0], "begun")
+        low = ground.send(enveloped.double, *range(10), priority=9)
+        high = ground.send(enveloped.double, *range(10), priority=0)
+        ground.wait_done()
+        order = [job for job, _, _ in runs.rows(ground.site.runs)]
+        assert max(map(order.index, high)) < max(map(order.index, low[6:]))
+
+
+@pytest.mark.usefixtures("shared")
+def test_a_malformed_envelope_is_rejected_and_told_of(ground: Ground, shared: Worker) -> None:
+    broken = envelope_message(ground.app, [make_job(ground.app, enveloped.double, 1)])
+    object.__setattr__(broken, "body", broken.body.replace("version", "vision"))
+    send(ground.app, [broken])
+    shared.wait_log(f"envelope {broken.id} cannot be read")
+    assert "vision" in shared.log
+    ground.wait_done()
+    (good,) = ground.send(enveloped.double, 1)
+    assert ground.get(good) == 2
+
+
+@pytest.mark.usefixtures("shared")
+def test_an_envelope_that_came_again_is_divided(ground: Ground, shared: Worker) -> None:
+    jobs = [make_job(ground.app, enveloped.double, n) for n in range(10)]
+    envelope = envelope_message(ground.app, jobs)
+    envelope.headers["redelivered"] = True
+    record = f"redis_optimizer:default:progress:{envelope.id}"
+    ground.redis.set(record, bytes([0b111, 0]))
+    send(ground.app, [envelope])
+    assert [ground.get(job.id) for job in jobs[3:]] == list(range(6, 20, 2))
+    ground.wait_done()
+    assert not any(ground.notes(job.id) for job in jobs[:3])
+    wait_until(lambda: not ground.redis.exists(record), WAIT)
+    assert f"Envelope {envelope.id} came again: 3 of its 10 jobs were done" in shared.log
+
+
+@pytest.mark.usefixtures("shared")
+def test_progress_is_recorded_only_of_slow_envelopes(ground: Ground) -> None:
+    ground.redis.config_resetstat()
+    ground.send(enveloped.double, *range(10))
+    ground.wait_done()
+    assert "cmdstat_set" not in ground.redis.info("commandstats")
+    ids = ground.send(enveloped.nap, 0.1, 0.1, 0.1, 3)
+    found = wait_until(lambda: ground.redis.keys("redis_optimizer:default:progress:*"), WAIT)
+    assert ground.redis.get(found[0]) == "\x07"
+    assert 3600 < ground.redis.ttl(found[0]) <= 7200
+    ground.wait_notes(ids[3], "begun", "done")
+    wait_until(lambda: not ground.redis.exists(*found), WAIT)
+
+
+@pytest.mark.parametrize("pool", ["threads", "solo"])
+def test_other_pools_open_them_too(tmp_path: Path, pool: str) -> None:
+    with EmbeddedServer() as server:
+        ground = Ground(tmp_path, server)
+        with ground.site.worker("-P", pool, "-c", "2") as worker:
+            ids = ground.send(enveloped.double, *range(50))
+            more = ground.send(enveloped.sum_up, *range(50))
+            assert [ground.get(identity) for identity in ids] == list(range(0, 100, 2))
+            assert [ground.get(identity) for identity in more] == list(range(0, 500, 10))
+            ground.wait_done()
+            naps = ground.send(enveloped.nap, *[0.5] * 10)
+            ground.wait_notes(naps[0], "begun")
+            assert worker.stop() == 0
+        ran = [ground.notes(identity) for identity in naps]
+        assert ran.count(["begun", "done"]) < 10
+        assert ran.count([]) == ground.redis.llen("celery") == 10 - ran.count(["begun", "done"])
+        assert not ground.redis.exists("unacked")
+        ground.close()
+
+
+def test_a_worker_that_is_told_to_stop_hands_back_what_it_has_not_begun(tmp_path: Path) -> None:
+    with EmbeddedServer() as server:
+        ground = Ground(tmp_path, server)
+        with ground.site.worker("-c", "2") as worker:
+            ids = ground.send(enveloped.nap, *[1.0] * 100)
+            ground.wait_notes(ids[0], "begun")
+            assert worker.stop(timeout=8) == 0
+        assert not ground.redis.exists("unacked")
+        assert not ground.redis.keys("redis_optimizer:*")
+        ended = [identity for identity in ids if ground.notes(identity)]
+        assert all(ground.notes(identity) == ["begun", "done"] for identity in ended)
+        waiting = [identity for identity in ids if identity not in ended]
+        queued = ground.redis.lrange("celery", 0, -1)
+        assert len(queued) == len(waiting)
+        assert all(any(identity in message for message in queued) for identity in waiting)
+        assert not ground.redis.llen(batch_queue("celery"))
+        ground.close()
+
+
+@pytest.mark.slow
+def test_a_killed_worker_loses_nothing(tmp_path: Path) -> None:
+    options = {"visibility_timeout": 3, "unacked_restore_interval": 1, "unacked_restore_throttle": 1}
+    with EmbeddedServer() as server:
+        ground = Ground(tmp_path, server, CELERY_BROKER_TRANSPORT_OPTIONS=options)
+        with ground.site.worker("-c", "2") as worker:
+            ids = ground.send(enveloped.nap, *[0.2] * 30)
+            wait_until(lambda: ground.redis.keys("redis_optimizer:default:progress:*"), WAIT)
+            done = [identity for identity in ids if "done" in ground.notes(identity)]
+            os.killpg(worker.process.pid, signal.SIGKILL)
+        with ground.site.worker("-c", "2"):
+            wait_until(lambda: all("done" in ground.notes(i) for i in ids), WAIT)
+            ground.wait_done()
+        # The record is a second old at most: five jobs for each of two processes.
+        assert sum(len(ground.notes(identity)) > 2 for identity in done) <= 12
+        assert ground.redis.keys("redis_optimizer:default:progress:*") == []
+        ground.close()
+
+
+def test_a_worker_that_is_switched_off_opens_what_is_queued(tmp_path: Path) -> None:
+    with EmbeddedServer() as server:
+        ground = Ground(tmp_path, server, REDIS_OPTIMIZER={"ENABLED": False})
+        with ground.site.worker("-c", "1"):
+            (identity,) = ground.send(enveloped.double, 3)
+            assert ground.get(identity) == 6
+            assert not ground.redis.keys("redis_optimizer:*:openers:*")
+        ground.close()
+
+
+def test_whoever_runs_it_as_a_plain_task_divides_it() -> None:
+    from redis_optimizer.tasks.strategy import batch
+
+    assert batch.name == NAME
+    assert batch.ignore_result
+    assert batch.acks_late
