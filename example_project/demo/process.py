@@ -24,7 +24,7 @@ class Process:
         command: arguments for Python.
         directory: a scratch directory, removed when the demo dies without stopping the process.
         environment: what `settings.py` reads, on top of this process's own environment.
-        log: file for what it writes; None leaves it on the terminal.
+        log: file for what it writes; None leaves errors on the terminal.
         descriptors: what it takes over.
     """
 
@@ -113,7 +113,7 @@ class Process:
             return subprocess.Popen(
                 [sys.executable, *self.command],
                 stdin=subprocess.DEVNULL,
-                stdout=output,
+                stdout=output or subprocess.DEVNULL,
                 stderr=subprocess.STDOUT if output else None,
                 env={**os.environ, **self.environment},
                 cwd=BASE_DIR,

@@ -22,7 +22,7 @@ class Site:
         environment: what `settings.py` reads.
         workers: number of the web server's processes.
         threads: number of threads in each.
-        logs: directory for what they write; None leaves it on the terminal.
+        logs: directory for what they write; None leaves errors on the terminal.
     """
 
     def __init__(

@@ -5,13 +5,15 @@ from typing import Any
 
 from celery import Celery
 from celery.app import app_or_default
-from django.core.checks import CheckMessage, Warning, register
+from django.core.checks import CheckMessage, Error, Warning, register
 from django.core.exceptions import ImproperlyConfigured
 
 from redis_optimizer.conf import get_settings
 from redis_optimizer.tasks.base import OptimizedTask
 from redis_optimizer.tasks.batching import terms_of
+from redis_optimizer.tasks.dedup import WINDOWS
 from redis_optimizer.tasks.kombu import visibility_timeout
+from redis_optimizer.tasks.latest import lifetime
 
 __all__ = ["check_tasks"]
 
@@ -25,7 +27,19 @@ def check_tasks(**kwargs: Any) -> list[CheckMessage]:
     except ImproperlyConfigured:  # said by another check
         return []
     tasks = [task for task in app.tasks.values() if isinstance(task, OptimizedTask)]
-    return [message for task in tasks for message in _check_batches(app, task)]
+    messages = [message for task in tasks for message in _check_batches(app, task)]
+    deduplicated = [task for task in tasks if task.dedup]
+    messages += [message for task in deduplicated for message in _check_dedup(app, task)]
+    if deduplicated and not _is_redis(app):
+        messages.append(
+            Warning(
+                "No call is deduplicated: the broker is not Redis, which keeps the locks.",
+                hint="Use Redis as the broker, or leave dedup out of "
+                f"{', '.join(sorted(task.name for task in deduplicated))}.",
+                id="redis_optimizer.W013",
+            )
+        )
+    return messages
 
 
 def _check_batches(app: Celery, task: Any) -> Iterable[CheckMessage]:
@@ -51,3 +65,31 @@ def _check_batches(app: Celery, task: Any) -> Iterable[CheckMessage]:
             obj=task.name,
             id="redis_optimizer.W011",
         )
+
+
+def _check_dedup(app: Celery, task: Any) -> Iterable[CheckMessage]:
+    timeout = visibility_timeout(app)
+    ttl = lifetime(task)
+    if task.dedup not in WINDOWS and ttl < timeout:
+        yield Warning(
+            f"Task {task.name}: its dedup_ttl ({ttl:g} s) is shorter than the broker's visibility "
+            f"timeout ({timeout:g} s): when a worker is killed, its job is delivered again after "
+            "the lock has lapsed, beside a duplicate.",
+            hint="Raise dedup_ttl, or lower broker_transport_options['visibility_timeout'].",
+            obj=task.name,
+            id="redis_optimizer.W012",
+        )
+    if task.dedup == "keep_last" and not task.acks_late:
+        yield Error(
+            f"Task {task.name}: with dedup='keep_last' the end of a job sends the one that waits; "
+            "of a job that is acknowledged before it has run the end may never come, if its worker "
+            "is killed.",
+            hint="Declare it with acks_late=True.",
+            obj=task.name,
+            id="redis_optimizer.E010",
+        )
+
+
+def _is_redis(app: Celery) -> bool:
+    with app.connection_for_write() as connection:  # which does not connect yet
+        return bool(connection.transport.driver_type == "redis")

@@ -15,7 +15,10 @@ from kombu.utils.uuid import uuid
 
 from redis_optimizer.tasks.message import Message
 
-__all__ = ["NAME", "batch_queue", "envelope_message", "pack", "plain_queue", "read", "unpack"]
+__all__ = [
+    "NAME",
+    "SUFFIX",
+    "batch_queue", "envelope_message", "pack", "plain_queue", "read", "unpack"]
 
 NAME: Final = "redis_optimizer.batch"
 """Name of the task that an envelope is a message of."""

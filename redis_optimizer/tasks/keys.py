@@ -95,8 +95,9 @@ def condition(task: "OptimizedTask | type[OptimizedTask]") -> Any:
     chosen: Any = task.dedup_on
     if isinstance(chosen, str):
         return (chosen,)
-    # A function among the attributes of a class is a method of its instances.
-    if getattr(chosen, "__self__", None) is task:
+    # A function among the attributes of a class is a method of its instances. Equal: by Celery's
+    # proxies a task is not itself.
+    if getattr(chosen, "__self__", None) == task:
         return chosen.__func__
     return chosen
 

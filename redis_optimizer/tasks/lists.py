@@ -36,6 +36,11 @@ class Lists:
         name = f"{queue}{self._channel.sep}{step}" if step else queue
         return f"{self._channel.global_keyprefix}{name}"
 
+    def queue_of(self, key: bytes) -> str:
+        """Return the queue that a list is of."""
+        name = key.decode().removeprefix(self._channel.global_keyprefix)
+        return name.split(self._channel.sep, 1)[0]
+
     def read(self, content: bytes) -> ReceivedMessage:
         """Return the message that an element of a list is.
 

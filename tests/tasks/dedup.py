@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import redis
-from celery import Celery
+from celery import Celery, uuid
 
 from redis_optimizer.embedded import HOST
 from redis_optimizer.tasks import batching, scripts
@@ -24,6 +24,8 @@ class Producer:
 
     def __init__(self, site: Site) -> None:
         self.site = site
+        self.gate = f"gate-{uuid()}"
+        self.wait = f"wait {self.gate}"  # what a job is told that is to wait for the gate
         url = f"redis://{HOST}:{site.port}/0"
         self.app = Celery("producer", broker=url, backend=url, set_as_current=False)
         self.app.conf.update(task_ignore_result=True, imports=[TASKS])
@@ -32,7 +34,6 @@ class Producer:
         return self.app.tasks[f"{TASKS}.{name}"]
 
     def __enter__(self) -> "Producer":
-        gate(self.site.runs).unlink(missing_ok=True)
         self.app.loader.import_default_modules()
         return self
 
@@ -44,7 +45,7 @@ class Producer:
 
     def open_gate(self) -> None:
         """Let jobs that wait go on."""
-        gate(self.site.runs).touch()
+        gate(self.site.runs, self.gate).touch()
 
     def runs(self, job: str) -> int:
         """Return how often a job ran."""

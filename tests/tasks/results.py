@@ -4,17 +4,20 @@ import contextlib
 import threading
 from collections.abc import Iterator
 from hashlib import sha1
+from pathlib import Path
 from typing import Any
 
+import pytest
 import redis
 from celery import Celery, states
 from celery.app.task import Context
 from django.conf import settings
 
-from redis_optimizer.embedded import HOST
+from redis_optimizer.embedded import HOST, EmbeddedServer
 from redis_optimizer.tasks.results.retention import key_of_kept
 from redis_optimizer.tasks.results.script import STORE
 from redis_optimizer.testing.commands import HANDSHAKE
+from tests.tasks.processes import Site
 
 TASK = "demo"
 KEPT = key_of_kept(TASK, states.SUCCESS)
@@ -81,3 +84,11 @@ def counted(admin: redis.Redis) -> Iterator[list[str]]:
         finally:
             admin.publish(END, "")
             thread.join(10)
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory, server: EmbeddedServer) -> Path:
+    """Return a database with the tables of the site, to be copied."""
+    site = Site(tmp_path_factory.mktemp("database"), server.port)
+    site.migrate()
+    return site.database

@@ -36,7 +36,7 @@ def app(server: EmbeddedServer) -> Iterator[Celery]:
 def declare(app: Celery, mode: str = "until_executed", **options: Any) -> Any:
     """Return a task that is deduplicated."""
 
-    @app.task(base=OptimizedTask, dedup=mode, **({"dedup_ttl": 100} | options))
+    @app.task(base=OptimizedTask, shared=False, dedup=mode, **({"dedup_ttl": 100} | options))
     def sync(user: Any, *, deep: bool = False) -> None: ...
 
     return sync
@@ -162,7 +162,7 @@ def test_switched_off_every_call_is_a_job(app: Celery, admin: redis.Redis) -> No
 def test_eager_calls_run(app: Celery, admin: redis.Redis) -> None:
     runs = []
 
-    @app.task(base=OptimizedTask, dedup="until_executed")
+    @app.task(base=OptimizedTask, shared=False, dedup="until_executed")
     def note(number: int) -> None:
         runs.append(number)
 

@@ -3,6 +3,7 @@
 import signal
 from collections.abc import Callable
 
+import pytest
 import redis
 
 from tests.servers import wait_until
@@ -15,7 +16,7 @@ def test_a_job_that_is_delivered_again_keeps_its_lock(
 ) -> None:
     site = make_site(tasks=[TASKS])
     with Producer(site) as producer, site.worker("-c", "1"):
-        job = producer.executed.delay("a", how="kill once, then wait")
+        job = producer.executed.delay("a", how=f"kill once, then {producer.wait}")
         producer.wait_run(job.id, 2)
         assert producer.executed.delay("a").id == job.id
         producer.open_gate()
@@ -27,7 +28,7 @@ def test_of_a_worker_that_is_killed_the_lock_lapses(
 ) -> None:
     site = make_site(tasks=[TASKS])
     with Producer(site) as producer, site.worker("-c", "1") as worker:
-        job = producer.executed.delay("a", how="wait")
+        job = producer.executed.delay("a", how=producer.wait)
         producer.wait_run(job.id)
         worker.kill()
         assert producer.executed.delay("a").id == job.id
@@ -43,7 +44,66 @@ def test_a_worker_that_stops_keeps_the_locks_of_what_it_gives_back(
 ) -> None:
     site = make_site(tasks=[TASKS])
     with Producer(site) as producer, site.worker("-c", "1") as worker:
-        job = producer.executed.delay("a", how="wait")
+        job = producer.executed.delay("a", how=producer.wait)
         producer.wait_run(job.id)
         worker.stop(signal.SIGQUIT)
         assert producer.executed.delay("a").id == job.id
+
+
+QUICK = {
+    "CELERY_BROKER_TRANSPORT_OPTIONS": {
+        "visibility_timeout": 3,
+        "unacked_restore_interval": 1,
+        "unacked_restore_throttle": 1,
+    }
+}
+
+
+def test_a_debounced_job_survives_the_worker_that_holds_it(
+    make_site: Callable[..., Site], admin: redis.Redis
+) -> None:
+    site = make_site(tasks=[TASKS], settings=QUICK)
+    with Producer(site) as producer:
+        with site.worker("-c", "1") as worker:
+            job = producer.debounced.delay("a", 1)
+            producer.debounced.delay("a", 2)
+            worker.wait_log(f"[{job.id}] received")
+            worker.kill()
+        assert producer.notes(job.id) == []
+        with site.worker("-c", "1"):
+            producer.wait_run(job.id)
+            wait_until(lambda: not locks(admin), 10)
+        assert producer.notes(job.id) == ["2"]
+
+
+@pytest.mark.parametrize("mode", ["last", "debounced"])
+def test_a_job_that_is_delivered_again_has_the_latest_arguments(
+    make_site: Callable[..., Site], admin: redis.Redis, mode: str
+) -> None:
+    site = make_site(tasks=[TASKS])
+    with Producer(site) as producer, site.worker("-c", "1"):
+        how = f"kill once, then {producer.wait}"
+        first = getattr(producer, mode).apply_async(("a", 1), {"how": how}, countdown=1)
+        getattr(producer, mode).delay("a", 2, how=how)
+        producer.open_gate()
+        producer.wait_run(first.id, 2)
+        assert producer.notes(first.id) == ["2", "2"]
+        wait_until(lambda: not locks(admin), 10)
+
+
+def test_what_waits_survives_the_worker_that_runs_the_job_before_it(
+    make_site: Callable[..., Site], admin: redis.Redis
+) -> None:
+    site = make_site(tasks=[TASKS], settings=QUICK)
+    with Producer(site) as producer:
+        with site.worker("-c", "1") as worker:
+            first = producer.last.delay("a", 1, how=producer.wait)
+            producer.wait_run(first.id)
+            waiting = producer.last.delay("a", 2)
+            worker.kill()
+        assert producer.last.delay("a", 3).id == waiting.id
+        producer.open_gate()
+        with site.worker("-c", "1"):
+            producer.wait_run(waiting.id)
+            wait_until(lambda: not locks(admin), 10)
+        assert (producer.notes(first.id), producer.notes(waiting.id)) == (["1", "1"], ["3"])

@@ -110,7 +110,7 @@ def test_until_executing_releases_when_the_job_starts(
     producer: Producer, admin: redis.Redis
 ) -> None:
     with monitored(admin) as sent:
-        job = producer.executing.delay("a", how="wait")
+        job = producer.executing.delay("a", how=producer.wait)
         producer.wait_run(job.id)
         assert locks(admin) == []
         other = producer.executing.delay("a")
@@ -133,7 +133,7 @@ def test_throttle_is_not_released(producer: Producer, admin: redis.Redis) -> Non
 
 def test_canvases_of_equal_calls_complete(producer: Producer, admin: redis.Redis) -> None:
     before = len(producer.all_notes())
-    stands = producer.executed.delay("a", how="wait")
+    stands = producer.executed.delay("a", how=producer.wait)
     producer.wait_run(stands.id)
     same = producer.executed.si("a", 3)
     chord([same, same], producer.total.s()).delay()

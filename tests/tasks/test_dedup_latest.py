@@ -72,7 +72,7 @@ def test_debounce_waits_for_quiet(producer: Producer, admin: redis.Redis) -> Non
 def test_debounce_begins_a_new_window_when_the_job_starts(
     producer: Producer, admin: redis.Redis
 ) -> None:
-    job = producer.debounced.delay("a", 1, how="wait")
+    job = producer.debounced.delay("a", 1, how=producer.wait)
     producer.wait_run(job.id)
     other = producer.debounced.delay("a", 2)
     assert other.id != job.id
@@ -97,7 +97,7 @@ def test_keep_last_runs_one_more_with_the_latest_arguments(
     producer: Producer, admin: redis.Redis
 ) -> None:
     with monitored(admin) as sent:
-        first = producer.last.delay("a", 1, how="wait")
+        first = producer.last.delay("a", 1, how=producer.wait)
         producer.wait_run(first.id)
         waiting = producer.last.delay("a", 2)
         assert waiting.id != first.id
@@ -124,7 +124,7 @@ def test_keep_last_goes_on_and_on(producer: Producer, admin: redis.Redis) -> Non
 def test_what_waits_runs_however_the_one_before_it_ended(
     producer: Producer, admin: redis.Redis, how: str
 ) -> None:
-    first = producer.last.delay("a", 1, how="wait")
+    first = producer.last.delay("a", 1, how=producer.wait)
     producer.wait_run(first.id)
     second = producer.last.delay("a", 2, how=how)
     producer.open_gate()
@@ -137,7 +137,7 @@ def test_what_waits_runs_however_the_one_before_it_ended(
 
 
 def test_what_waits_is_sent_as_it_was_called(producer: Producer, admin: redis.Redis) -> None:
-    first = producer.last.delay("a", 1, how="wait")
+    first = producer.last.delay("a", 1, how=producer.wait)
     producer.wait_run(first.id)
     producer.last.apply_async(("a", 2), queue="other", priority=6, headers={"mine": 1})
     producer.open_gate()
@@ -178,7 +178,7 @@ def test_a_lapsed_ttl_leaves_the_arguments_of_the_message(
 
 
 def test_what_waits_lapses(producer: Producer, admin: redis.Redis) -> None:
-    first = producer.last.delay("a", 1, how="wait")
+    first = producer.last.delay("a", 1, how=producer.wait)
     producer.wait_run(first.id)
     (key,) = locks(admin)
     assert 590_000 < admin.pttl(key) <= 600_000

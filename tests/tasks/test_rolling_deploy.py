@@ -28,6 +28,10 @@ from tests.tasks.site.canvas_rolling import numbered
 for number in range({start}, {stop}):
     numbered.delay(str(number))
 """
+EXPLODE = """
+from django.core.management import call_command
+call_command("redis_optimizer_flush", "--explode")
+"""
 ALWAYS = {"REDIS_OPTIMIZER": {"ENVELOPES": True}}
 OFF = {"REDIS_OPTIMIZER": {"ENABLED": False}}
 
@@ -116,7 +120,7 @@ def test_envelopes_stay_out_of_the_reach_of_old_workers(site, admin):
 def test_a_rollback_explodes_the_envelopes_that_are_left(site, admin):
     send(site, 0, 30, **ALWAYS)
     assert admin.llen(batch_queue("celery")) == 3
-    site.run("-m", "django", "redis_optimizer_flush", "--explode")
+    site.produce(EXPLODE)
     assert not admin.exists(batch_queue("celery"))
     assert admin.llen("celery") == 30
     with site.worker(plain=True):
@@ -145,7 +149,7 @@ def test_no_job_is_missing_while_workers_are_replaced_and_back(site, admin, caps
                 wait_until(lambda: len(runs.counts(site.runs)) > seen + 100, 30)
                 sent = {job for producer in sending for job in producer.finish()}
                 # The new producer may not have noticed yet that nobody opens envelopes.
-                site.run("-m", "django", "redis_optimizer_flush", "--explode")
+                site.produce(EXPLODE)
                 wait_until(lambda: sent <= {*runs.counts(site.runs)}, 30)
     counts = runs.counts(site.runs)
     assert {*counts} == sent

@@ -54,7 +54,7 @@ class Record:
         directory: Of its files.
         lines: Of the processes.
         events: Of the producer and the worker.
-        pushes: Commands that put messages into queues.
+        pushes: Number of commands that clients sent to put messages into queues.
     """
 
     directory: str
@@ -79,18 +79,16 @@ def make_site(directory: Path, port: int, variant: Variant, **settings: Any) -> 
 def record(directory: Path, port: int, variant: Variant) -> Record:
     """Run the table with a worker and return what was seen."""
     site = make_site(directory, port, variant)
-    client = redis.Redis(HOST, port, decode_responses=True)
-    client.flushall()
-    client.config_resetstat()
-    with client, pytest.MonkeyPatch.context() as patch, listen(port) as events:
+    with redis.Redis(HOST, port) as client:
+        client.flushall()
+    with pytest.MonkeyPatch.context() as patch, listen(port) as events, count(port) as pushes:
         patch.setenv("C_FORCE_ROOT", "1")  # a worker that takes pickle refuses to run as root
         with site.worker(*WORKER, plain=variant.plain) as worker:
             wait_until(lambda: events, 20)
             site.produce(PRODUCE, plain=variant.plain)
             assert worker.stop() == 0, worker.log
             wait_until(lambda: events[-1]["type"] == "worker-offline", 20)
-        pushes = client.info("commandstats")["cmdstat_lpush"]["calls"]
-    return Record(str(directory), read_lines(site), events, pushes)
+    return Record(str(directory), read_lines(site), events, len(pushes))
 
 
 def record_eager(directory: Path, port: int, variant: Variant) -> Record:
@@ -120,3 +118,27 @@ def listen(port: int) -> Iterator[list[dict[str, Any]]]:
         finally:
             receiver.should_stop = True
             thread.join(20)
+
+
+@contextlib.contextmanager
+def count(port: int) -> Iterator[list[str]]:
+    """Yield the list to which every LPUSH of a client is added, those of scripts are not."""
+    pushes: list[str] = []
+    with redis.Redis(HOST, port, decode_responses=True, socket_timeout=None) as client:
+        monitor = client.monitor()
+
+        def read() -> None:
+            for line in monitor.listen():
+                if line["command"] == "ECHO end":
+                    return
+                if line["command"].startswith("LPUSH ") and line["client_type"] != "lua":
+                    pushes.append(line["command"])
+
+        with monitor:
+            thread = threading.Thread(target=read, daemon=True)
+            thread.start()
+            try:
+                yield pushes
+            finally:
+                client.echo("end")
+                thread.join(20)

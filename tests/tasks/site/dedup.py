@@ -15,19 +15,24 @@ TTL = 600
 WINDOW = 1.0
 
 
-def gate(path):
-    """Return the file that lets jobs which wait go on, given that of the runs."""
-    return Path(path).with_name("gate")
+def gate(path, name):
+    """Return the file that lets jobs with the order "wait <name>" go on.
+
+    Args:
+        path: of the table of runs.
+        name: of the gate.
+    """
+    return Path(path).with_name(name)
 
 
 def run(task, number, how):
     """Record a run of a job, and let it end as told."""
     runs.record(task.request.id, str(number))
-    if how == "kill once, then wait":
-        first = runs.counts(os.environ["SITE_RUNS"])[task.request.id] == 1
-        how = "kill" if first else "wait"
-    if how == "wait":
-        while not gate(os.environ["SITE_RUNS"]).exists():
+    path = os.environ["SITE_RUNS"]
+    if how.startswith("kill once, then "):
+        how = "kill" if runs.counts(path)[task.request.id] == 1 else how[len("kill once, then ") :]
+    if how.startswith("wait "):
+        while not gate(path, how[len("wait ") :]).exists():
             time.sleep(0.01)
     if how == "sleep":
         time.sleep(30)

@@ -1,0 +1,159 @@
+"""``redis_optimizer_flush``: what is queued, and envelopes made into plain messages."""
+
+import json
+import threading
+from collections.abc import Iterator
+from io import StringIO
+from typing import Any
+
+import pytest
+import redis
+from celery import Celery
+from django.core.management import CommandError, call_command
+
+from redis_optimizer.embedded import HOST, EmbeddedServer
+from redis_optimizer.tasks.envelope import envelope_message
+from redis_optimizer.tasks.explode import explode
+from redis_optimizer.tasks.kombu import send
+from tests.servers import wait_until
+from tests.tasks.processes import Site
+from tests.tasks.site import enveloped, runs
+from tests.tasks.site.enveloped import make_job, send_envelope
+
+
+@pytest.fixture
+def app(server: EmbeddedServer) -> Iterator[Celery]:
+    app = Celery("flush", broker=f"redis://{HOST}:{server.port}/0", set_as_current=False)
+    yield app
+    app.close()
+
+
+@pytest.fixture
+def flush(app: Celery, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Return what runs the command and returns its output."""
+    monkeypatch.setattr(
+        "redis_optimizer.management.commands.redis_optimizer_flush.app_or_default", lambda: app
+    )
+
+    def run(*arguments: str) -> str:
+        out = StringIO()
+        call_command("redis_optimizer_flush", *arguments, stdout=out, stderr=StringIO())
+        return out.getvalue()
+
+    return run
+
+
+def jobs(app: Celery, count: int, **options: Any) -> list[Any]:
+    return [make_job(app, enveloped.double, number, **options) for number in range(count)]
+
+
+def test_it_says_what_is_queued(app: Celery, flush: Any, admin: redis.Redis) -> None:
+    send(app, jobs(app, 2))
+    send_envelope(app, *jobs(app, 3))
+    send_envelope(app, *jobs(app, 4, queue="mail", priority=6))
+    admin.lpush("celery.batches", "no message")
+    assert json.loads(flush("--json")) == [
+        {
+            **{"queue": "celery", "priority": 0, "plain": 2},
+            **{"envelopes": 2, "jobs": 3, "unreadable": 1},
+        },
+        {
+            **{"queue": "mail", "priority": 6, "plain": 0},
+            **{"envelopes": 1, "jobs": 4, "unreadable": 0},
+        },
+    ]
+    assert flush().splitlines() == [
+        "celery, priority 0: 2 plain messages, 2 envelopes with 3 jobs; "
+        "1 envelopes cannot be read",
+        "mail, priority 6: 0 plain messages, 1 envelopes with 4 jobs",
+    ]
+
+
+def test_nothing_queued_is_said(flush: Any) -> None:
+    assert flush() == "Nothing is queued.\n"
+
+
+def test_envelopes_become_plain_messages(app: Celery, flush: Any, admin: redis.Redis) -> None:
+    send_envelope(app, *jobs(app, 3))
+    send_envelope(app, *jobs(app, 4, priority=6))
+    send_envelope(app, *jobs(app, 5, queue="mail"))
+    assert "would become 3" in flush("--explode", "--dry-run")
+    assert admin.llen("celery.batches") == 1
+    assert flush("--explode", "--queue", "celery") == (
+        "celery: 2 envelopes became 7 plain messages\n"
+    )
+    assert (admin.llen("celery"), admin.llen("celery\x06\x166")) == (3, 4)
+    assert admin.llen("mail.batches") == 1
+    assert json.loads(flush("--explode", "--json")) == [
+        {"queue": "celery", "envelopes": 0, "jobs": 0, "unreadable": 0},
+        {"queue": "mail", "envelopes": 1, "jobs": 5, "unreadable": 0},
+    ]
+    assert admin.llen("mail") == 5
+
+
+def test_what_cannot_be_read_stays(app: Celery, flush: Any, admin: redis.Redis) -> None:
+    admin.lpush("celery.batches", "no message", '{"properties": {}}')
+    send_envelope(app, *jobs(app, 3))
+    admin.lpush("celery.batches", "[]")
+    assert "1 envelopes became 3 plain messages; 3 that cannot be read are left" in flush(
+        "--explode"
+    )
+    assert admin.llen("celery.batches") == 3
+
+
+def test_a_worker_of_old_runs_them(app: Celery, flush: Any, make_site: Any) -> None:
+    site: Site = make_site(tasks=["tests.tasks.site.basic"])
+    ids = send_envelope(app, *[make_job(app, "tests.tasks.site.basic.plain", n) for n in range(5)])
+    flush("--explode")
+    with site.worker("-c", "1", plain=True):
+        wait_until(lambda: runs.counts(site.runs) == dict.fromkeys(ids, 1), 30)
+
+
+def test_those_that_came_again_leave_out_what_is_done(
+    app: Celery, flush: Any, admin: redis.Redis
+) -> None:
+    envelope = envelope_message(app, jobs(app, 10))
+    envelope.headers["redelivered"] = True
+    send(app, [envelope])
+    admin.set(f"redis_optimizer:default:progress:{envelope.id}", bytes([0b11]))
+    assert "1 envelopes became 8 plain messages" in flush("--explode")
+
+
+def test_several_at_once_neither_lose_nor_double(app: Celery, admin: redis.Redis) -> None:
+    ids = {identity for _ in range(40) for identity in send_envelope(app, *jobs(app, 25))}
+    threads = [threading.Thread(target=explode, args=(app, "celery")) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    queued = [json.loads(raw)["headers"]["id"] for raw in admin.lrange("celery", 0, -1)]
+    assert sorted(queued) == sorted(ids)
+    assert not admin.exists("celery.batches")
+
+
+def test_its_time_may_be_limited(app: Celery) -> None:
+    send_envelope(app, *jobs(app, 3))
+    done = explode(app, "celery", seconds=-1)
+    assert (done.envelopes, done.is_complete) == (0, False)
+
+
+def test_a_key_prefix_of_the_broker_is_honoured(
+    app: Celery, flush: Any, admin: redis.Redis
+) -> None:
+    app.conf.broker_transport_options = {"global_keyprefix": "site:"}
+    send_envelope(app, *jobs(app, 3))
+    assert admin.llen("site:celery.batches") == 1
+    flush("--explode")
+    assert admin.llen("site:celery") == 3
+
+
+def test_another_broker_is_an_error(flush: Any, app: Celery) -> None:
+    app.conf.broker_url = "memory://"
+    with pytest.raises(CommandError, match="is not Redis"):
+        flush()
+
+
+def test_a_broker_that_is_down_is_an_error(flush: Any, app: Celery) -> None:
+    app.conf.broker_url = "redis://127.0.0.1:1/0"
+    with pytest.raises(CommandError, match="cannot be reached"):
+        flush()
