@@ -11,8 +11,9 @@ from redis_optimizer.connections.channel import (
     master_address,
     server_of,
 )
-from redis_optimizer.connections.profiles import PROFILES, Profile, find_profile
 from redis_optimizer.connections.jobs import celery_settings
+from redis_optimizer.connections.pools import result_pool
+from redis_optimizer.connections.profiles import PROFILES, Profile, find_profile
 
 __all__ = [
     "CONNECT_TIMEOUT",
@@ -23,5 +24,6 @@ __all__ = [
     "channel_connection",
     "find_profile",
     "master_address",
+    "result_pool",
     "server_of",
 ]

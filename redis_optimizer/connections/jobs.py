@@ -1,6 +1,7 @@
 """Celery's settings."""
 
 from collections.abc import Mapping
+from importlib.metadata import version
 from typing import Any, Final, Literal
 
 from django.core.exceptions import ImproperlyConfigured
@@ -68,7 +69,7 @@ def celery_settings(
         No gossip, no mingle, a heartbeat every 20 s (monitors see the worker), jobs awaited 4 s at
         a time.
     ``metered`` (4)
-        No heartbeat either; jobs awaited 30 s at a time, and the wait ended when the worker stops.
+        No heartbeat either; jobs awaited 60 s at a time, and the wait ended when the worker stops.
     ``metered_no_remote_control`` (3)
         The same, deaf to ``celery inspect`` and ``celery control``: two connections less.
 
@@ -137,7 +138,7 @@ def celery_settings(
             "redis_socket_timeout": timeout,
             "redis_socket_connect_timeout": connect_timeout,
             "redis_socket_keepalive": bool(keepalive) and not is_socket(result_url or url),
-            "result_backend_thread_safe": True,  # one for all threads
+            **_shared_backend(),
         }
     return _named(settings, namespace)
 
@@ -158,6 +159,12 @@ def _redis_results(url: str, transport_options: Mapping[str, Any]) -> dict[str, 
             "result_backend_transport_options": options,
         }
     return {"result_backend": f"{RESULTS['redis']}+{address.removeprefix('redis+')}"}
+
+
+def _shared_backend() -> dict[str, bool]:
+    # One for all threads. Before 5.7 two threads that wait for results take each other's.
+    major, minor = (int(part) for part in version("celery").split(".")[:2])
+    return {"result_backend_thread_safe": (major, minor) >= (5, 7)}
 
 
 def _refuse(url: str, transport_options: Mapping[str, Any]) -> None:

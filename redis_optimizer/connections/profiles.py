@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 from django.core.exceptions import ImproperlyConfigured
 
@@ -29,8 +29,8 @@ BALANCED: Final = {
     "health_check_interval": 60,
 }
 METERED: Final = {
-    "polling_interval": 30,
-    "health_check_interval": 120,  # a PING for each connection that is read from without asking
+    "polling_interval": 60,
+    "health_check_interval": 180,  # seconds between PINGs on the connection of remote control
     # The look for messages that a lost worker left takes four commands. They are left to it for
     # visibility_timeout, an hour by default: five minutes more do not matter.
     "unacked_restore_interval": 300,

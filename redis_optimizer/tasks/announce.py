@@ -15,6 +15,7 @@ from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
 from redis_optimizer.conf import get_settings
+from redis_optimizer.tasks.celery_internals import channel_client
 from redis_optimizer.tasks.kombu import broker_client
 
 __all__ = ["REFRESH", "announce", "is_opened", "others", "withdraw"]
@@ -59,14 +60,20 @@ def is_opened(app: Celery, queue: str) -> bool:
     return bool(answer)
 
 
-def announce(app: Celery, worker: str, queues: Iterable[str]) -> None:
+def announce(app: Celery, worker: str, queues: Iterable[str], channel: Any = None) -> None:
     """Say that a worker opens envelopes of queues, for the next 15 minutes.
+
+    Args:
+        app: Whose broker.
+        worker: The worker's name.
+        queues: Of the jobs.
+        channel: Of a Redis connection that is there; None: one of the app's pool is kept for it.
 
     Raises:
         kombu.exceptions.OperationalError: when the broker cannot be reached.
     """
     now = time.time()
-    with broker_client(app) as client:
+    with broker_client(app) if channel is None else channel_client(channel) as client:
         if client is None:
             return
         with client.pipeline(transaction=False) as pipeline:

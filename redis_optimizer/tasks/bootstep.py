@@ -106,7 +106,9 @@ class Envelopes(bootsteps.StartStopStep):
     def _arrive(self, consumer: Any, queues: set[str]) -> None:
         self._announce_at = monotonic() + REFRESH
         if get_settings().ENABLED and queues:
-            announce(consumer.app, consumer.hostname, queues)
+            # A worker that sends no jobs needs no other connection for it.
+            channel = consumer.task_consumer.channel
+            announce(consumer.app, consumer.hostname, queues, channel)
         self._announced = set(queues)
 
     def _leave(self, consumer: Any, queues: set[str]) -> None:

@@ -3,9 +3,35 @@
 A contract test holds each of it: ``tests/contracts/test_celery.py``.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
-__all__ = ["consuming_channel", "is_waiting", "limit_wait", "wait_of", "waiting_connection"]
+import redis
+from kombu.exceptions import OperationalError
+
+__all__ = [
+    "channel_client",
+    "consuming_channel",
+    "is_waiting",
+    "limit_wait",
+    "wait_of",
+    "waiting_connection",
+]
+
+
+@contextmanager
+def channel_client(channel: Any) -> "Iterator[redis.Redis]":
+    """Lend a client over the connection that a channel acknowledges on.
+
+    Raises:
+        kombu.exceptions.OperationalError: when the broker cannot be reached, in the block.
+    """
+    try:
+        with channel.conn_or_acquire() as client:
+            yield client
+    except (redis.ConnectionError, redis.TimeoutError) as error:
+        raise OperationalError(str(error)) from error
 
 
 def consuming_channel(consumer: Any) -> Any | None:

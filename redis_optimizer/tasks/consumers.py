@@ -26,15 +26,13 @@ class QuietConsumer(Consumer):
         "heartbeat_interval": 20,
     }
 
-    def __init__(
-        self, *args: Any, app: Any = None, worker_options: Any = None, **kwargs: Any
-    ) -> None:
+    def __init__(self, on_task_request: Any, **kwargs: Any) -> None:
         # A long wait for jobs needs it even where redis_optimizer is not among the apps.
-        app.steps["consumer"].add(Unblock)
-        options = dict(worker_options or {})
+        kwargs["app"].steps["consumer"].add(Unblock)
+        options = dict(kwargs.get("worker_options") or {})
         if get_settings().ENABLED:
             options |= {name: v for name, v in self.options.items() if not options.get(name)}
-        super().__init__(*args, app=app, worker_options=options, **kwargs)
+        super().__init__(on_task_request, **{**kwargs, "worker_options": options})
 
 
 class SilentConsumer(QuietConsumer):

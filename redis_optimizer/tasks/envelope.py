@@ -18,7 +18,13 @@ from redis_optimizer.tasks.message import Message
 __all__ = [
     "NAME",
     "SUFFIX",
-    "batch_queue", "envelope_message", "pack", "plain_queue", "read", "unpack"]
+    "batch_queue",
+    "envelope_message",
+    "pack",
+    "plain_queue",
+    "read",
+    "unpack",
+]
 
 NAME: Final = "redis_optimizer.batch"
 """Name of the task that an envelope is a message of."""
@@ -135,7 +141,7 @@ def unpack(packed: Any) -> list[Message]:
         if is_checked:
             _check(fields)
         jobs = [_read_job(common, is_checked, *job) for job in packed["jobs"]]
-    except (AttributeError, KeyError, TypeError) as error:
+    except (AttributeError, LookupError, TypeError) as error:
         raise ValueError(f"it is not made as an envelope is: {error!r}") from error
     if not jobs:
         raise ValueError("it is empty")
@@ -153,8 +159,8 @@ def _read_job(
         {**same, **dict.fromkeys(own, identity), **rest}
         for (same, own), rest in zip(common, rests, strict=True)
     )
-    if not isinstance(identity, str):
-        raise ValueError(f"the id of a job is {identity!r}")
+    if not isinstance(identity, str) or headers.get("id") != identity:
+        raise ValueError(f"the id of a job is {identity!r}, in its headers {headers.get('id')!r}")
     if rests[0] or not is_checked:
         _check(fields)
     return Message(

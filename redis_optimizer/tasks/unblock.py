@@ -12,7 +12,7 @@ import time
 from typing import Any, Final
 
 import redis
-from celery import bootsteps
+from celery.bootsteps import StartStopStep
 from celery.signals import worker_shutting_down
 
 from redis_optimizer.conf import get_settings
@@ -105,7 +105,7 @@ class Wait:
             connection.disconnect()
 
 
-class Unblock(bootsteps.StartStopStep):
+class Unblock(StartStopStep):
     """Keep the wait for jobs short enough to stop in time, or end it when it is time to stop."""
 
     requires = ("celery.worker.consumer.tasks:Tasks",)
@@ -148,7 +148,7 @@ class Unblock(bootsteps.StartStopStep):
 
     def stop(self, consumer: Any) -> None:
         """End the wait that is left when no other will begin."""
-        if consumer.blueprint.state != bootsteps.CLOSE:
+        if consumer.blueprint.human_state() != "closing":
             return  # it only connects again
         self.stopped.set()
         wait = self.wait

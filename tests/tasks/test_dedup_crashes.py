@@ -1,4 +1,4 @@
-"""Locks of jobs whose workers are killed or stop."""
+"""Locks in workers of their own: some are killed or stop, others have no child processes."""
 
 import signal
 from collections.abc import Callable
@@ -7,7 +7,7 @@ import pytest
 import redis
 
 from tests.servers import wait_until
-from tests.tasks.dedup import TASKS, Producer, locks
+from tests.tasks.dedup import TASKS, Producer, locks, monitored, settle
 from tests.tasks.processes import Site
 
 
@@ -48,6 +48,20 @@ def test_a_worker_that_stops_keeps_the_locks_of_what_it_gives_back(
         producer.wait_run(job.id)
         worker.stop(signal.SIGQUIT)
         assert producer.executed.delay("a").id == job.id
+
+
+@pytest.mark.parametrize("pool", ["solo", "threads"])
+def test_without_child_processes_an_end_is_one_command_as_well(
+    make_site: Callable[..., Site], admin: redis.Redis, pool: str
+) -> None:
+    site = make_site(tasks=[TASKS])
+    with Producer(site) as producer, site.worker("-P", pool, "-c", "1"):
+        with monitored(admin) as sent:
+            for how in ("", "fail", "reject", "retry"):
+                producer.executed.delay(how, how=how)
+            settle(admin)
+        assert sorted(sent) == ["EXTEND", *["RELEASE"] * 4, *["SET"] * 4]
+        assert locks(admin) == []
 
 
 QUICK = {

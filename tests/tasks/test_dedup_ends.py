@@ -106,6 +106,19 @@ def test_a_retry_keeps_the_lock_and_extends_it(producer: Producer, admin: redis.
     assert [name for name in sent if name != "PEXPIRE"] == ["SET", "EXTEND", "SET", "RELEASE"]
 
 
+def test_a_job_that_is_rejected_to_the_queue_keeps_its_lock(
+    producer: Producer, admin: redis.Redis
+) -> None:
+    with monitored(admin) as sent:
+        job = producer.executed.delay("a", how=f"requeue once, then {producer.wait}")
+        producer.wait_run(job.id, 2)
+        assert producer.executed.delay("a").id == job.id
+        producer.open_gate()
+        released(admin)
+        settle(admin)
+    assert sent == ["SET", "SET", "RELEASE"]
+
+
 def test_until_executing_releases_when_the_job_starts(
     producer: Producer, admin: redis.Redis
 ) -> None:

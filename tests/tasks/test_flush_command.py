@@ -63,8 +63,7 @@ def test_it_says_what_is_queued(app: Celery, flush: Any, admin: redis.Redis) -> 
         },
     ]
     assert flush().splitlines() == [
-        "celery, priority 0: 2 plain messages, 2 envelopes with 3 jobs; "
-        "1 envelopes cannot be read",
+        "celery, priority 0: 2 plain messages, 2 envelopes with 3 jobs; 1 envelopes cannot be read",
         "mail, priority 6: 0 plain messages, 1 envelopes with 4 jobs",
     ]
 

@@ -5,70 +5,20 @@ import signal
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
-import redis
-from celery import Celery
 from celery.exceptions import NotRegistered, TaskRevokedError, TimeLimitExceeded
 
-from redis_optimizer.embedded import HOST, EmbeddedServer
-from redis_optimizer.tasks.envelope import NAME, batch_queue, envelope_message
+from redis_optimizer.embedded import EmbeddedServer
+from redis_optimizer.tasks import strategy
+from redis_optimizer.tasks.envelope import NAME, batch_queue, envelope_message, pack
 from redis_optimizer.tasks.kombu import send
+from redis_optimizer.tasks.message import Message
 from tests.servers import wait_until
-from tests.tasks.processes import Site, Worker
+from tests.tasks.ground import WAIT, Ground
+from tests.tasks.processes import Worker
 from tests.tasks.site import enveloped, runs
 from tests.tasks.site.enveloped import make_job, send_envelope
-
-WAIT = 30  # seconds for anything that a worker is to do
-TASKS = ["tests.tasks.site.enveloped"]
-
-
-class Ground:
-    """A server of its own, a site on it, and an app that sends to it."""
-
-    def __init__(self, directory: Path, server: EmbeddedServer, **settings: Any) -> None:
-        backend = f"redis://{HOST}:{server.port}/1"
-        self.site = Site(
-            directory,
-            server.port,
-            tasks=TASKS,
-            settings={"CELERY_RESULT_BACKEND": backend} | settings,
-        )
-        broker = f"redis://{HOST}:{server.port}/0"
-        self.app = Celery("producer", broker=broker, backend=backend, set_as_current=False)
-        self.app.conf.broker_transport_options = settings.get("CELERY_BROKER_TRANSPORT_OPTIONS", {})
-        self.redis = redis.Redis(HOST, server.port, decode_responses=True)
-
-    def send(self, task: Any, *arguments: Any, **options: Any) -> list[str]:
-        """Send an envelope with one job for each argument."""
-        jobs = [make_job(self.app, task, argument, **options) for argument in arguments]
-        return send_envelope(self.app, *jobs)
-
-    def get(self, identity: str) -> Any:
-        """Return or raise what a job ended with."""
-        return self.app.AsyncResult(identity).get(timeout=WAIT)
-
-    def notes(self, identity: str) -> list[str]:
-        """Return what the runs of a job wrote."""
-        return [note for job, note, _ in runs.rows(self.site.runs) if job == identity]
-
-    def wait_notes(self, identity: str, *notes: str) -> None:
-        """Wait until the runs of a job have written this."""
-        wait_until(lambda: self.notes(identity) == list(notes), WAIT)
-
-    def wait_done(self) -> None:
-        """Wait until nothing is queued or with a worker."""
-        lists = ("celery", batch_queue("celery"))
-        wait_until(
-            lambda: not any(map(self.redis.llen, lists)) and not self.redis.exists("unacked"),
-            WAIT,
-        )
-
-    def close(self) -> None:
-        """Let go of the connections."""
-        self.app.close()
-        self.redis.close()
 
 
 @pytest.fixture(scope="module")
@@ -157,9 +107,7 @@ class TestJobs:
         ground.wait_notes(ids[7], "limited 7")
         ground.wait_done()
 
-    def test_what_cannot_be_decoded_is_dropped_alone(
-        self, ground: Ground, shared: Worker
-    ) -> None:
+    def test_what_cannot_be_decoded_is_dropped_alone(self, ground: Ground, shared: Worker) -> None:
         good = make_job(ground.app, enveloped.double, 4)
         bad = make_job(ground.app, enveloped.double, 3)
         object.__setattr__(bad, "body", "{no json")
@@ -267,9 +215,32 @@ def test_a_worker_that_is_told_to_stop_hands_back_what_it_has_not_begun(tmp_path
         ground.close()
 
 
+def test_after_its_connection_was_lost_a_worker_goes_on(tmp_path: Path) -> None:
+    with EmbeddedServer() as server:
+        ground = Ground(tmp_path, server)
+        with ground.site.worker("-c", "2") as worker:
+            ids = ground.send(enveloped.nap, *[0.2] * 20)
+            ground.wait_notes(ids[0], "begun", "done")
+            ground.redis.client_kill_filter(_type="normal", skipme=True)
+            worker.wait_log("Connection to broker lost")
+            wait_until(lambda: all("done" in ground.notes(i) for i in ids), WAIT)
+            ground.wait_done()
+            (again,) = ground.send(enveloped.double, 4)
+            assert ground.get(again) == 8
+            assert worker.stop() == 0
+        # Two ran when it happened, and more may have ended since the record was written.
+        assert sum(len(ground.notes(identity)) > 2 for identity in ids) <= 4
+        assert ground.redis.keys("redis_optimizer:default:progress:*") == []
+        ground.close()
+
+
 @pytest.mark.slow
 def test_a_killed_worker_loses_nothing(tmp_path: Path) -> None:
-    options = {"visibility_timeout": 3, "unacked_restore_interval": 1, "unacked_restore_throttle": 1}
+    options = {
+        "visibility_timeout": 3,
+        "unacked_restore_interval": 1,
+        "unacked_restore_throttle": 1,
+    }
     with EmbeddedServer() as server:
         ground = Ground(tmp_path, server, CELERY_BROKER_TRANSPORT_OPTIONS=options)
         with ground.site.worker("-c", "2") as worker:
@@ -296,9 +267,11 @@ def test_a_worker_that_is_switched_off_opens_what_is_queued(tmp_path: Path) -> N
         ground.close()
 
 
-def test_whoever_runs_it_as_a_plain_task_divides_it() -> None:
-    from redis_optimizer.tasks.strategy import batch
-
-    assert batch.name == NAME
-    assert batch.ignore_result
-    assert batch.acks_late
+def test_whoever_runs_it_as_a_plain_task_divides_it(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[Message] = []
+    monkeypatch.setattr(strategy, "send", lambda app, messages: sent.extend(messages))
+    jobs = [make_job(ground.app, enveloped.double, n) for n in range(3)]
+    ground.app.tasks[NAME].apply([pack(jobs)])
+    assert sent == jobs

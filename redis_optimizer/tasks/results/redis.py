@@ -15,6 +15,7 @@ from celery.exceptions import BackendStoreError
 from kombu.exceptions import EncodeError
 
 from redis_optimizer.conf import get_settings
+from redis_optimizer.connections import result_pool
 from redis_optimizer.tasks.results.retention import Retention, retention_of
 from redis_optimizer.tasks.results.script import STORE, Record, pack
 
@@ -74,6 +75,7 @@ class RedisBackend(CeleryRedisBackend):
     connection_errors: tuple[type[Exception], ...]
     expires: int | None
     ResultConsumer = ResultConsumer
+    ConnectionPool = staticmethod(result_pool)
 
     def on_task_call(self, producer: Any, task_id: str) -> None:
         """Do not subscribe to the result of each job that is sent."""

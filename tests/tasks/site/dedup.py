@@ -12,7 +12,7 @@ from redis_optimizer.tasks import OptimizedTask
 from tests.tasks.site import runs
 
 TTL = 600
-WINDOW = 1.0
+WINDOW = 2.0
 
 
 def gate(path, name):
@@ -29,8 +29,9 @@ def run(task, number, how):
     """Record a run of a job, and let it end as told."""
     runs.record(task.request.id, str(number))
     path = os.environ["SITE_RUNS"]
-    if how.startswith("kill once, then "):
-        how = "kill" if runs.counts(path)[task.request.id] == 1 else how[len("kill once, then ") :]
+    once, _, then = how.partition(" once, then ")
+    if then:
+        how = once if runs.counts(path)[task.request.id] == 1 else then
     if how.startswith("wait "):
         while not gate(path, how[len("wait ") :]).exists():
             time.sleep(0.01)
@@ -42,6 +43,8 @@ def run(task, number, how):
         raise Ignore
     if how == "reject":
         raise Reject("not wanted", requeue=False)
+    if how == "requeue":
+        raise Reject("not now", requeue=True)
     if how == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
     if how == "retry" and not task.request.retries:

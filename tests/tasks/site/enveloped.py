@@ -5,7 +5,7 @@ import signal
 import time
 from pathlib import Path
 
-from celery import shared_task
+from celery import shared_task, signals
 from kombu.serialization import dumps
 from kombu.utils.uuid import uuid
 
@@ -63,7 +63,10 @@ def limited(self, number):
     runs.record(self.request.id, f"limited {number}")
 
 
-@shared_task(base=BatchTask, bulk=True, bind=True, ignore_result=False, acks_late=True)
+BULK = {"base": BatchTask, "bulk": True, "bind": True, "ignore_result": False, "acks_late": True}
+
+
+@shared_task(**BULK, reject_on_worker_lost=False)
 def sum_up(self, jobs):
     """Write who runs together; numbers below zero have ways of their own."""
     together = len(jobs)
@@ -84,6 +87,38 @@ def sum_up(self, jobs):
             time.sleep(30)
         results.append(number * 10)
     return results
+
+
+@shared_task(**BULK)
+def tell_signals(self, jobs):
+    for job in jobs:
+        runs.record(job.id, "run")
+        if job.args == (-1,):
+            job.fail(ValueError())
+
+
+@signals.task_prerun.connect
+def note_prerun(sender, task_id, **kwargs):
+    if sender.name == tell_signals.name:
+        runs.record(task_id, "prerun")
+
+
+@signals.task_success.connect
+def note_success(sender, **kwargs):
+    if sender.name == tell_signals.name:
+        runs.record(sender.request.id, "success")
+
+
+@signals.task_failure.connect
+def note_failure(sender, task_id, **kwargs):
+    if sender.name == tell_signals.name:
+        runs.record(task_id, "failure")
+
+
+@signals.task_postrun.connect
+def note_postrun(sender, task_id, state, **kwargs):
+    if sender.name == tell_signals.name:
+        runs.record(task_id, f"postrun {state}")
 
 
 def make_job(app, task, *args, queue="celery", priority=0, **options):

@@ -1,0 +1,23 @@
+"""The pool of a Celery result backend."""
+
+from typing import Any
+
+from redis.connection import BlockingConnectionPool, ConnectionPool
+
+__all__ = ["result_pool"]
+
+
+def result_pool(*, max_connections: int | None = None, **options: Any) -> ConnectionPool:
+    """Make a pool whose threads wait for a connection, where their number is limited.
+
+    redis-py's own raises an error when all are lent.
+
+    Args:
+        max_connections: How many connections there may be; None: any number.
+        options: Of the pool. A thread waits for as long as ``socket_timeout``, in seconds.
+    """
+    if not max_connections:
+        return ConnectionPool(**options)
+    return BlockingConnectionPool(
+        max_connections=max_connections, timeout=options.get("socket_timeout"), **options
+    )

@@ -1,0 +1,321 @@
+"""How jobs of open envelopes go to Celery, a few at a time."""
+
+import heapq
+from collections.abc import Callable, Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from celery import Celery
+from kombu.exceptions import OperationalError
+from kombu.message import Message as ReceivedMessage
+
+from redis_optimizer.tasks import feed as module
+from redis_optimizer.tasks.feed import UNBOUNDED, Feed
+from redis_optimizer.tasks.message import Message
+from redis_optimizer.tasks.opened import JobMessage, OpenEnvelope, Unit
+
+
+class Timer:
+    """Callbacks that are due when the test says so."""
+
+    def __init__(self) -> None:
+        self.entries: list[tuple[float, int, Callable[..., Any], Sequence[Any]]] = []
+
+    def call_after(self, seconds: float, fun: Callable[..., Any], args: Sequence[Any] = ()) -> None:
+        heapq.heappush(self.entries, (seconds, len(self.entries), fun, args))
+
+    def fire(self) -> None:
+        entries, self.entries = self.entries, []
+        for _, _, fun, args in entries:
+            fun(*args)
+
+
+class Stage:
+    """A feed with a consumer that only keeps what it is given."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, processes: int = 2) -> None:
+        self.soon: list[Callable[[], Any]] = []
+        self.sent: list[str] = []
+        self.acknowledged: list[str] = []
+        self.records: list[dict[str, bytes]] = []
+        self.forgotten: list[str] = []
+        self.started: list[tuple[str, int]] = []
+        self.jobs: dict[tuple[str, int], JobMessage] = {}
+        self.inline = False
+        self.broken = False
+        self.now = 1000.0
+        self.timer = Timer()
+        self.pool = SimpleNamespace(num_processes=processes, is_green=False)
+        consumer = SimpleNamespace(
+            app=Celery("feed", set_as_current=False),
+            pool=self.pool,
+            hub=object(),
+            timer=self.timer,
+            call_soon=self.soon.append,
+            connection_errors=(),
+        )
+        self.feed = Feed(consumer, self.start)
+        monkeypatch.setattr(module, "monotonic", lambda: self.now)
+        monkeypatch.setattr("redis_optimizer.tasks.opened.monotonic", lambda: self.now)
+        monkeypatch.setattr(module, "send", self.send)
+        monkeypatch.setattr(module.progress, "save", lambda app, saved: self.save(saved))
+        monkeypatch.setattr(module.progress, "forget", lambda app, ids: self.forgotten.extend(ids))
+
+    def save(self, records: dict[str, bytes]) -> None:
+        if self.broken:
+            raise OperationalError("down")
+        self.records.append(records)
+
+    def send(self, app: Celery, messages: Sequence[Message]) -> None:
+        if self.broken:
+            raise OperationalError("down")
+        self.sent.extend(message.id for message in messages)
+
+    def start(self, unit: Unit) -> None:
+        for index in unit.indexes:
+            key = (unit.envelope.id, index)
+            self.started.append(key)
+            self.jobs[key] = JobMessage(unit, index, self.feed.finish, self.feed.requeue)
+            if self.inline:
+                self.jobs[key].ack()
+
+    def open(
+        self, name: str, size: int, priority: int = 0, lane: str = "", together: bool = False
+    ) -> OpenEnvelope:
+        jobs = [
+            Message(
+                **{"id": f"{name}{n}", "task": "t", "body": "", "content_type": "", "headers": {}},
+                **{"content_encoding": "", "properties": {}, "exchange": "", "routing_key": "q"},
+                priority=priority,
+            )
+            for n in range(size)
+        ]
+        message = ReceivedMessage(channel=SimpleNamespace(no_ack_consumers=None))
+        message.ack = lambda multiple=False: self.acknowledged.append(name)
+        envelope = OpenEnvelope(name, message, message.ack_log_error, jobs)
+        groups = [range(size)] if together else [[index] for index in range(size)]
+        self.feed.add(envelope, [Unit(envelope, group, lane, together) for group in groups])
+        return envelope
+
+    def finish(self, name: str, index: int) -> None:
+        self.jobs[name, index].ack()
+        self.turn()
+
+    def turn(self) -> None:
+        """Let the worker's loop do what is to be done soon."""
+        soon, self.soon[:] = list(self.soon), []
+        for callback in soon:
+            callback()
+
+
+@pytest.fixture
+def stage(monkeypatch: pytest.MonkeyPatch) -> Stage:
+    return Stage(monkeypatch)
+
+
+def test_two_for_each_process_are_with_celery(stage: Stage) -> None:
+    stage.open("a", 10)
+    assert stage.started == [("a", n) for n in range(4)]
+    stage.finish("a", 2)
+    assert stage.started[4:] == [("a", 4)]
+    stage.pool.num_processes = 3
+    stage.finish("a", 0)
+    assert stage.started[5:] == [("a", 5), ("a", 6), ("a", 7)]
+
+
+def test_the_window_is_that_of_all_envelopes(stage: Stage) -> None:
+    stage.open("a", 3)
+    stage.open("b", 3)
+    assert stage.started == [("a", 0), ("a", 1), ("a", 2), ("b", 0)]
+
+
+def test_higher_priority_goes_first_and_then_who_came_first(stage: Stage) -> None:
+    stage.open("hold", 4)
+    stage.open("low", 1, priority=9)
+    stage.open("high", 1, priority=0)
+    stage.open("middle", 2, priority=3)
+    for index in range(4):
+        stage.finish("hold", index)
+    assert stage.started[4:] == [("high", 0), ("middle", 0), ("middle", 1), ("low", 0)]
+
+
+def test_a_lane_that_is_full_does_not_hold_up_others(stage: Stage) -> None:
+    stage.open("limited", 10, lane="task")
+    stage.open("a", 2)
+    assert len(stage.started) == 6
+    assert stage.started[4:] == [("a", 0), ("a", 1)]
+    stage.finish("limited", 0)
+    assert stage.started[6:] == [("limited", 4)]
+
+
+def test_what_is_not_for_the_pool_yet_has_no_window(stage: Stage) -> None:
+    stage.open("eta", 10, lane=UNBOUNDED)
+    assert len(stage.started) == 10
+
+
+def test_an_envelope_is_acknowledged_once_when_all_are_done(stage: Stage) -> None:
+    stage.open("a", 3)
+    stage.finish("a", 0)
+    stage.finish("a", 2)
+    stage.jobs["a", 2].ack()
+    stage.jobs["a", 2].reject()
+    assert not stage.acknowledged
+    stage.jobs["a", 1].reject()
+    assert stage.acknowledged == ["a"]
+    assert not stage.feed.envelopes
+
+
+def test_many_ends_wake_it_once(stage: Stage) -> None:
+    stage.open("a", 10)
+    for index in range(4):
+        stage.jobs["a", index].ack()
+    assert len(stage.soon) == 1
+    stage.turn()
+    assert len(stage.started) == 8
+
+
+def test_jobs_that_run_at_once_do_not_recurse(stage: Stage) -> None:
+    stage.inline = True
+    stage.open("a", 5_000)
+    assert len(stage.started) == 5_000
+    assert stage.acknowledged == ["a"]
+
+
+def test_jobs_that_run_at_once_give_the_loop_its_turn(stage: Stage) -> None:
+    def run(unit: Unit) -> None:
+        stage.now += 1
+        start(unit)
+
+    start, stage.feed._start = stage.start, run
+    stage.inline = True
+    stage.open("a", 3)
+    assert len(stage.started) == 1
+    stage.timer.fire()
+    assert len(stage.started) == 2
+    stage.timer.fire()
+    assert stage.acknowledged == ["a"]
+
+
+def test_greenlets_need_no_turn_of_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = Stage(monkeypatch)
+    stage.feed._is_green = True
+    stage.open("a", 5)
+    stage.jobs["a", 0].ack()
+    assert len(stage.started) == 5
+
+
+def test_one_that_is_to_run_again_is_sent_alone(stage: Stage) -> None:
+    stage.open("a", 1)
+    stage.jobs["a", 0].reject(requeue=True)
+    assert stage.sent == ["a0"]
+    assert stage.acknowledged == ["a"]
+
+
+def test_one_that_cannot_be_sent_runs_again_here(stage: Stage) -> None:
+    stage.open("a", 1)
+    stage.broken = True
+    stage.jobs["a", 0].requeue()
+    assert not stage.acknowledged
+    stage.turn()
+    assert stage.started == [("a", 0), ("a", 0)]
+    stage.finish("a", 0)
+    assert stage.acknowledged == ["a"]
+
+
+def test_what_waits_too_long_is_handed_back(stage: Stage) -> None:
+    stage.open("old", 6)
+    stage.now += 100
+    stage.open("new", 2)
+    stage.feed.hand_back(older_than=50)
+    assert stage.sent == ["old4", "old5"]
+    assert stage.records == [{"old": b"\x30"}]
+    for index in range(4):
+        stage.finish("old", index)
+    assert stage.acknowledged == ["old"]
+    assert stage.started[4:] == [("new", 0), ("new", 1)]
+
+
+def test_a_worker_that_stops_hands_back_what_waits_at_once_and_the_rest_at_the_end(
+    stage: Stage,
+) -> None:
+    stage.open("a", 6)
+    stage.open("b", 1)
+    stage.feed.close()
+    assert stage.sent == ["a4", "a5", "b0"]
+    assert stage.acknowledged == ["b"]
+    assert stage.records == [{"a": b"\x30"}]
+    stage.finish("a", 0)
+    assert len(stage.started) == 4
+    stage.feed.wind_up()
+    assert stage.sent[3:] == ["a1", "a2", "a3"]
+    assert stage.acknowledged == ["b", "a"]
+    assert stage.forgotten == ["a"]
+
+
+def test_what_cannot_be_handed_back_is_not_acknowledged(stage: Stage) -> None:
+    stage.open("a", 6)
+    stage.broken = True
+    stage.feed.close()
+    stage.feed.wind_up()
+    assert not stage.acknowledged
+
+
+def test_with_its_connection_the_broker_takes_an_envelope_back(stage: Stage) -> None:
+    stage.open("a", 6)
+    stage.finish("a", 1)
+    stage.feed.abandon()
+    assert stage.records == [{"a": b"\x02"}]
+    stage.finish("a", 0)  # it was running, and goes on
+    stage.now += 1
+    stage.timer.fire()
+    assert stage.records[-1] == {"a": b"\x03"}
+    stage.jobs["a", 2].reject(requeue=True)
+    stage.feed.wind_up()
+    assert not stage.sent
+    assert not stage.acknowledged
+    assert len(stage.started) == 5
+
+
+def test_progress_is_written_once_a_second_and_not_of_quick_envelopes(stage: Stage) -> None:
+    stage.open("quick", 1)
+    stage.open("slow", 3)
+    stage.finish("slow", 0)
+    stage.finish("slow", 1)
+    stage.finish("quick", 0)
+    assert len(stage.timer.entries) == 1
+    stage.now += 0.9  # for it was opened when the timer ran already
+    stage.timer.fire()
+    assert not stage.records
+    stage.now += 0.2
+    stage.timer.fire()
+    assert stage.records == [{"slow": b"\x03"}]
+    assert not stage.timer.entries
+    stage.finish("slow", 2)
+    stage.timer.fire()
+    assert stage.records == [{"slow": b"\x03"}]
+    assert stage.forgotten == ["slow"]
+
+
+def test_progress_that_could_not_be_written_is_written_later(stage: Stage) -> None:
+    stage.open("a", 3)
+    stage.finish("a", 0)
+    stage.now += 2
+    stage.broken = True
+    stage.timer.fire()
+    stage.broken = False
+    stage.timer.fire()
+    assert stage.records == [{"a": b"\x01"}]
+
+
+def test_jobs_of_a_call_take_one_place_until_all_are_done(stage: Stage) -> None:
+    stage.open("hold", 3)
+    envelope = stage.open("call", 3, together=True)
+    stage.open("next", 1)
+    assert stage.started[3:] == [("call", 0), ("call", 1), ("call", 2)]
+    stage.finish("call", 0)
+    stage.finish("call", 2)
+    assert stage.started[-1] == ("call", 2)
+    assert envelope.unfinished() == [1]
+    stage.finish("call", 1)
+    assert stage.started[-1] == ("next", 0)

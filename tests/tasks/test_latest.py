@@ -1,0 +1,235 @@
+"""The latest arguments, step by step: what happens when a step happens twice, or never."""
+
+import logging
+from collections.abc import Iterator
+from typing import Any
+from unittest import mock
+
+import pytest
+import redis
+from celery import Celery
+from celery.exceptions import Ignore
+from kombu.exceptions import ContentDisallowed, EncodeError, OperationalError
+
+from redis_optimizer.embedded import EmbeddedServer
+from redis_optimizer.signals import jobs_lost
+from redis_optimizer.tasks import OptimizedTask, latest
+from redis_optimizer.tasks.keys import key_of
+from tests.tasks.dedup import locks
+from tests.tasks.queues import arguments, ids, messages
+
+
+@pytest.fixture
+def app(server: EmbeddedServer) -> Iterator[Celery]:
+    app = Celery("latest", broker=server.url, set_as_current=False)
+    app.conf.task_ignore_result = True
+    yield app
+    app.close()
+
+
+class Worker:
+    """Runs a task's jobs here, as far as they touch Redis."""
+
+    def __init__(self, app: Celery, mode: str) -> None:
+        ran: list[int] = []
+        self.ran = ran
+
+        @app.task(base=OptimizedTask, shared=False, dedup=mode, dedup_on="key", dedup_ttl=60)
+        def sync(key: str, number: int) -> None:
+            ran.append(number)
+
+        self.task: Any = sync
+        self.key = key_of(sync, ("a", 0), {})
+
+    def call(self, number: int) -> str:
+        id: str = self.task.delay("a", number).id
+        return id
+
+    def start(self, id: str, number: int, retries: int = 0) -> None:
+        """Run a job whose message has a number."""
+        task = self.task
+        request = {"id": id, "retries": retries, "redis_optimizer_dedup": self.key}
+        about = {"routing_key": "celery", "exchange": ""}
+        args = ["a", number]
+        task.push_request(
+            **request, args=args, kwargs={}, called_directly=False, delivery_info=about
+        )
+        try:
+            task.run(*args)
+        finally:
+            task.pop_request()
+
+    def end(self, id: str) -> None:
+        latest.finish(self.task, self.key, id)
+
+
+@pytest.fixture
+def last(app: Celery) -> Worker:
+    return Worker(app, "keep_last")
+
+
+@pytest.fixture
+def debounced(app: Celery) -> Worker:
+    return Worker(app, "debounce")
+
+
+def test_an_end_that_is_heard_of_twice_sends_once(last: Worker, admin: redis.Redis) -> None:
+    first = last.call(1)
+    last.start(first, 1)
+    second = last.call(2)
+    last.end(first)
+    last.end(first)
+    assert ids(admin) == [first, second]
+    assert arguments(messages(admin)[1]) == (["a", 2], {})
+
+
+def test_calls_between_an_end_and_the_next_start_are_the_next(last: Worker) -> None:
+    first = last.call(1)
+    last.start(first, 1)
+    second = last.call(2)
+    last.end(first)
+    assert last.call(3) == second
+    last.start(second, 2)
+    assert last.ran == [1, 3]
+    last.end(second)
+
+
+def test_a_job_that_runs_again_after_its_end_sends_again(last: Worker, admin: redis.Redis) -> None:
+    """It was killed after it had ended, before it had sent what waits."""
+    first = last.call(1)
+    last.start(first, 1)
+    second = last.call(2)
+    last.end(first)
+    admin.rpop("celery", 2)
+    last.start(first, 1)
+    last.end(first)
+    assert ids(admin) == [second]
+
+
+def test_a_job_that_runs_again_after_the_next_began_leaves_it_alone(
+    last: Worker, admin: redis.Redis
+) -> None:
+    first = last.call(1)
+    last.start(first, 1)
+    second = last.call(2)
+    last.end(first)
+    last.start(second, 2)
+    last.start(first, 1)
+    last.end(first)
+    assert admin.hget(last.key, "id") == second
+    last.end(second)
+    assert locks(admin) == []
+
+
+def test_a_job_whose_lock_has_lapsed_takes_it_again(last: Worker, admin: redis.Redis) -> None:
+    first = last.call(1)
+    admin.delete(last.key)
+    last.start(first, 1)
+    assert last.call(2) != first
+    assert ids(admin) == [first]
+
+
+def test_a_job_whose_lock_another_has_by_now_runs_beside_it(
+    last: Worker, admin: redis.Redis
+) -> None:
+    first = last.call(1)
+    admin.delete(last.key)
+    second = last.call(2)
+    last.start(first, 1)
+    last.end(first)
+    assert last.ran == [1]
+    assert admin.hget(last.key, "id") == second
+
+
+def test_what_waits_and_cannot_be_sent_is_said_to_be_lost(
+    last: Worker, admin: redis.Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = last.call(1)
+    last.start(first, 1)
+    second = last.call(2)
+    receiver = mock.Mock()
+    jobs_lost.connect(receiver)
+    try:
+        with (
+            mock.patch.object(last.task, "apply_async", side_effect=OperationalError("no")),
+            caplog.at_level(logging.CRITICAL, "redis_optimizer"),
+        ):
+            last.end(first)
+    finally:
+        jobs_lost.disconnect(receiver)
+    assert f"[{second}] is lost: it cannot be sent: no" in caplog.text
+    assert receiver.call_args.kwargs["ids"] == [second]
+    assert locks(admin) == []
+
+
+def test_a_job_waits_until_it_is_due(debounced: Worker, admin: redis.Redis) -> None:
+    job = debounced.call(1)
+    debounced.call(2)
+    with pytest.raises(Ignore):
+        debounced.start(job, 1)
+    assert debounced.ran == []
+    again = messages(admin)[-1]
+    assert again["headers"]["id"] == job
+    assert again["headers"]["eta"]
+    assert again["headers"]["redis_optimizer_dedup"] == debounced.key
+    assert arguments(again) == (["a", 2], {})
+
+
+def test_a_job_that_is_due_and_runs_again_has_what_it_had(
+    debounced: Worker, admin: redis.Redis
+) -> None:
+    job = debounced.call(1)
+    debounced.call(2)
+    admin.hset(debounced.key, "due", 0)
+    debounced.start(job, 1)
+    other = debounced.call(3)
+    assert other != job
+    debounced.start(job, 1)
+    assert debounced.ran == [2, 2]
+    latest.drop(debounced.task.app, debounced.key, job)
+    assert locks(admin) == [debounced.key]
+    assert admin.hget(debounced.key, "id") == other
+
+
+def test_a_job_waits_for_less_than_the_visibility_timeout(app: Celery) -> None:
+    assert latest.pause(app, 1) == pytest.approx(1.1)
+    assert latest.pause(app, 600) == 601
+    assert latest.pause(app, 7_000) == 1_800
+
+
+@pytest.mark.parametrize("mode", ["keep_last", "debounce"])
+def test_a_retry_has_the_arguments_of_its_message(app: Celery, mode: str) -> None:
+    worker = Worker(app, mode)
+    job = worker.call(1)
+    worker.call(2)
+    worker.start(job, 5, retries=1)
+    assert worker.ran == [5]
+
+
+@pytest.mark.parametrize("mode", ["keep_last", "debounce"])
+def test_what_was_kept_lapses(app: Celery, admin: redis.Redis, mode: str) -> None:
+    worker = Worker(app, mode)
+    job = worker.call(1)
+    worker.call(2)
+    admin.hset(worker.key, "due", 0)
+    worker.start(job, 1)
+    limit = 60_000 if mode == "keep_last" else 60_000 + 7_200_000
+    for key in locks(admin):
+        assert limit - 5_000 < admin.pttl(key) <= limit
+
+
+@pytest.mark.parametrize("serializer", ["json", "pickle", "yaml", "msgpack"])
+def test_a_call_is_kept_as_its_message_would_be(last: Worker, serializer: str) -> None:
+    last.task.app.conf.accept_content = [serializer]
+    call = (["a", 1], {"more": "é"}, {"priority": 3, "serializer": serializer})
+    packed = latest.pack(last.task, call)
+    assert tuple(latest.unpack(last.task.app, packed)) == call
+    last.task.app.conf.accept_content = []
+    with pytest.raises(ContentDisallowed):
+        latest.unpack(last.task.app, packed)
+
+
+def test_what_cannot_be_sent_fails_at_the_call(last: Worker, admin: redis.Redis) -> None:
+    with pytest.raises(EncodeError):
+        last.task.delay("a", object())
+    assert admin.keys() == []
