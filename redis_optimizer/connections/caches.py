@@ -70,6 +70,5 @@ def cache_options(
             **keepalive_options(0 if is_socket(url) else keepalive),
         },
         "SOCKET_TIMEOUT": timeout,
-        # A Unix socket takes it, too: to connect is bounded there by the command's.
-        **({} if is_socket(url) else {"SOCKET_CONNECT_TIMEOUT": connect_timeout}),
+        "SOCKET_CONNECT_TIMEOUT": connect_timeout,
     }

@@ -66,7 +66,6 @@ def _on_postrun(
     # Without a state the process is being ended: the main process knows what becomes of the job.
     if state is None or state == states.RETRY or getattr(retval, "requeue", False):
         return
-    _received.pop(task_id, None)
     if mode_of(key) == "debounce" and not has_kept(request):
         return
     _end(sender, key, task_id)

@@ -90,7 +90,8 @@ def _grouped(app: Any) -> set[str]:
     """Return the ids of the jobs of groups that are saved and of chords that are under way."""
     backend = DatabaseBackend(app=app)
     ids: set[str] = set()
-    chords: Any = apps.get_model("django_celery_results", "ChordCounter")
+    # By name: the stubs that there are for its models do not know it.
+    chords: Any = apps.get_app_config(TaskResult._meta.app_label).get_model("ChordCounter")
     for counter in chords.objects.iterator():
         ids.update(_ids(counter.group_result(app=app)))
     for group in GroupResult.objects.values_list("group_id", flat=True).iterator():

@@ -59,8 +59,9 @@ def test_without_child_processes_an_end_is_one_command_as_well(
         with monitored(admin) as sent:
             for how in ("", "fail", "reject", "retry"):
                 producer.executed.delay(how, how=how)
+            producer.stumbling.delay()
             settle(admin)
-        assert sorted(sent) == ["EXTEND", *["RELEASE"] * 4, *["SET"] * 4]
+        assert sorted(sent) == ["EXTEND", *["RELEASE"] * 5, *["SET"] * 5]
         assert locks(admin) == []
 
 

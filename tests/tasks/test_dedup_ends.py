@@ -93,6 +93,15 @@ def test_a_job_that_is_terminated_releases(
     assert len(sent) == (2 if mode == "executed" else 3)
 
 
+def test_a_job_that_celery_could_not_run_releases(producer: Producer, admin: redis.Redis) -> None:
+    with monitored(admin) as sent:
+        producer.stumbling.delay()
+        released(admin)
+        settle(admin)
+    assert sent == ["SET", "RELEASE"]
+    assert producer.runs("stumbling") == 0
+
+
 def test_a_retry_keeps_the_lock_and_extends_it(producer: Producer, admin: redis.Redis) -> None:
     with monitored(admin) as sent:
         job = producer.executed.delay("a", how="retry")

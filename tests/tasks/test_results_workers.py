@@ -65,7 +65,9 @@ child = parent.delay(7)
 found["children"] = get(child) == child.children[0].id, get(child.children[0])
 saved = group(add.s(n, 2) for n in range(3)).delay()
 saved.save()
-found["saved"] = get(app.GroupResult.restore(saved.id))
+saved_id = saved.id
+del saved  # Celery 5.6 answers only the first that waits for a job
+found["saved"] = get(app.GroupResult.restore(saved_id))
 wait(done).forget()
 found["forgotten"] = app.AsyncResult(done.id).state
 revoked = late.apply_async((1,), expires=-1)
@@ -109,6 +111,7 @@ def test_everything_that_waits_for_results_gets_the_same(
     tmp_path: Path, server: EmbeddedServer
 ) -> None:
     plain = canvas(make_site(tmp_path / "plain", server, ""))
+    assert "TimeoutError" not in json.dumps(plain)
     assert plain["chord"] == 55
     assert plain["revoked"][1] == states.REVOKED
     assert canvas(make_site(tmp_path / "lean", server)) == plain

@@ -82,6 +82,29 @@ def unbound(key, number=0):
     runs.record("unbound", str(number))
 
 
+class Stumbling:
+    """A result backend that cannot note that a job has started."""
+
+    def store_result(self, job, result, state, **options):
+        if state == "STARTED":
+            raise OSError("The disk is full")
+
+    def __getattr__(self, name):
+        return lambda *args, **kwargs: None
+
+
+@shared_task(
+    base=OptimizedTask,
+    dedup="until_executed",
+    dedup_ttl=TTL,
+    ignore_result=False,
+    track_started=True,
+    backend=Stumbling(),
+)
+def stumbling():
+    runs.record("stumbling")
+
+
 @shared_task
 def total(numbers):
     runs.record("total", str(sum(numbers)))

@@ -1,4 +1,7 @@
-"""Settings of the site. ``SITE_SETTINGS``, a JSON object, adds to them and overrides them."""
+"""Settings of the site. ``SITE_SETTINGS``, a JSON object, adds to them and overrides them.
+
+In it, "PROFILE" is not a setting but the profile of `celery_settings`.
+"""
 
 import json
 import os
@@ -29,6 +32,11 @@ CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_REJECT_ON_WORKER_LOST = True
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 
-globals().update(json.loads(os.environ.get("SITE_SETTINGS", "{}")))
+given = json.loads(os.environ.get("SITE_SETTINGS", "{}"))
+if profile := given.pop("PROFILE", None):
+    from redis_optimizer.connections import celery_settings
+
+    globals().update(celery_settings(CELERY_BROKER_URL, profile))
+globals().update(given)
 if os.environ.get("SITE_PLAIN") == "1":  # a process of an older deployment, which knows nothing
     INSTALLED_APPS.remove("redis_optimizer")

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 VARIABLE = "REDIS_OPTIMIZER_BENCHMARK"
+SECONDS = 1.0  # that a job of the task "slow" takes
 SETTINGS = "redis_optimizer.management.benchmark.jobs.settings"
 
 

@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
+from redis_optimizer.management.benchmark.jobs.order import SECONDS
 from redis_optimizer.management.benchmark.jobs.processes import CeleryWorker
 from redis_optimizer.management.benchmark.jobs.site import PRODUCER, WORKER, Side, Site
 from redis_optimizer.management.benchmark.jobs.traffic import warm_up
@@ -126,6 +127,8 @@ def stop_amid_jobs(site: Site, jobs: int, note: Note) -> Stop:
         while not len(site.ledger):
             worker.check()
             time.sleep(STEP / 100)
+        # Amid the next: a signal that meets the end of a job makes billiard wait for half a minute.
+        time.sleep(SECONDS / 2)
         seconds = worker.stop()
         unacknowledged = site.unfinished()
     with site.worker("--pool", "threads", concurrency=jobs) as worker:

@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from redis_optimizer.management.benchmark.jobs.app import app
 from redis_optimizer.management.benchmark.jobs.ledger import Ledger
-from redis_optimizer.management.benchmark.jobs.order import read_order
+from redis_optimizer.management.benchmark.jobs.order import SECONDS, read_order
 
 if TYPE_CHECKING:
     from redis_optimizer.tasks import Job
 
 FAILS = 10  # every so many-th job of `sometimes` fails
-SECONDS = 1.0  # that a job of `slow` takes
 UNSENT = 600.0  # seconds that nothing but a full buffer, or the process's end, sends a buffer
 
 ORDER = read_order()
