@@ -59,10 +59,10 @@ class Settings:
     """How long a job stands for its duplicates when it is never heard of again."""
 
     KEEP_SUCCEEDED: int = 5
-    """Results of successful runs that are kept for each task."""
+    """Results of successful runs that are kept for each task. 0: all."""
 
     KEEP_FAILED: int = 3
-    """Results of failed runs that are kept for each task."""
+    """Results of failed runs that are kept for each task. 0: all."""
 
     def __post_init__(self) -> None:
         for field in fields(self):

@@ -4,11 +4,13 @@ import json
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -58,7 +60,7 @@ class Demo:
                 stderr=log,
                 text=True,
             )
-        self.facts: dict[str, str] = {}
+        self.facts: dict[str, Any] = {}
         self._sessions: dict[str, tuple[dict[str, str], str]] = {}
 
     def wait(self) -> None:
@@ -88,13 +90,30 @@ class Demo:
             self._sessions[username] = client.cookies, client.token
         return self._sessions[username]
 
+    def command(self, *arguments: str) -> str:
+        """Run a management command of the site that is served; return what it printed."""
+        environment = clean_environment(
+            REDIS_URL=self.facts["redis_url"],
+            EXAMPLE_DB=self.facts["database"],
+            EXAMPLE_NAME=self.facts["name"],
+        )
+        return subprocess.check_output(
+            [sys.executable, "manage.py", *arguments], cwd=ROOT, env=environment, text=True
+        )
+
+    def rows(self, query: str) -> list[tuple[Any, ...]]:
+        """Return what a query finds in the site's database."""
+        with closing(sqlite3.connect(self.facts["database"], timeout=STOP)) as connection:
+            return connection.execute(query).fetchall()
+
     def end(self, number: signal.Signals) -> int:
         """Send a signal and return the exit status."""
         self.process.send_signal(number)
         return self.process.wait(STOP)
 
     def wait_gone(self) -> None:
-        """Wait until neither the site nor the server listens and no temporary file is left."""
+        """Wait until nothing listens, the worker is gone and no temporary file is left."""
+        wait_until(lambda: not lives(self.facts["worker"]), STOP)
         wait_until(lambda: not listens(self.port) and not listens(self.redis_port), STOP)
         wait_until(lambda: not any(self.temporary.iterdir()), STOP)
 
@@ -114,6 +133,14 @@ def running_demo(
         demo.process.wait(STOP)
         if demo.process.stdout is not None:
             demo.process.stdout.close()
+
+
+def lives(group: int) -> bool:
+    """Tell whether a process of a group runs; one that has ended and is not yet reaped does not."""
+    lines = subprocess.check_output(["ps", "-eo", "pgid=,stat="], text=True).splitlines()
+    return any(
+        int(pgid) == group and not state.startswith("Z") for pgid, state in map(str.split, lines)
+    )
 
 
 def listens(port: int) -> bool:

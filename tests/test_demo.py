@@ -49,6 +49,14 @@ def test_it_says_that_the_site_ended(tmp_path: Path) -> None:
         assert "The site ended unexpectedly (exit status -9)." in demo.log.read_text()
 
 
+def test_it_says_that_the_worker_ended(tmp_path: Path) -> None:
+    with running_demo(tmp_path / "files") as demo:
+        os.kill(demo.facts["worker"], signal.SIGKILL)
+        assert demo.process.wait(STOP) == 1
+        assert "The worker ended unexpectedly (exit status -9)." in demo.log.read_text()
+        demo.wait_gone()
+
+
 def test_it_says_that_the_server_ended(tmp_path: Path) -> None:
     with running_demo(tmp_path / "files") as demo:
         with redis.Redis("127.0.0.1", demo.redis_port) as client:
@@ -77,10 +85,11 @@ def test_it_uses_the_server_of_redis_url_and_leaves_it_running(
     with running_demo(tmp_path / "files", REDIS_URL=server.url) as demo:
         assert demo.facts["redis_url"] == server.url
         demo.client().get("/")
-        demo.end(signal.SIGINT)
-    with redis.Redis.from_url(server.url) as client:
-        keys = client.keys("example-*:1:organisations")
-    assert len(keys) == 1
+        demo.client().get("/organisations/1/")
+        with redis.Redis.from_url(server.url) as client:
+            assert len(client.keys("example-*:1:organisations")) == 1
+            demo.end(signal.SIGINT)
+            assert client.keys("*example-*") == []
 
 
 def test_health_says_that_the_server_is_gone_and_that_it_is_back(tmp_path: Path) -> None:
@@ -130,17 +139,23 @@ def test_numbers_must_be_above_0(option: str) -> None:
     assert f"{option}: 0 is not a number above 0" in ended.stderr
 
 
-def test_smoke_saves_commands_and_shows_every_change() -> None:
+def test_smoke_saves_commands_shows_every_change_and_loses_no_job() -> None:
     ended = run_demo("--smoke", "--json", "--seconds", "2")
     assert ended.returncode == 0, ended.stderr
     figures = json.loads(ended.stdout)
     assert figures["faults"] == []
-    assert figures["saving_percent"] > 50
-    for run in (figures["plain"], figures["tiered"]):
+    assert figures["cache_saving_percent"] > 50
+    assert figures["job_saving_percent"] > 50
+    for run in (figures["plain"], figures["optimized"]):
         assert run["changes"] > 0
         assert run["failures"] == run["stale_own_reads"] == run["changes_missed"] == 0
         assert run["changes_followed"] == 24
-        assert run["commands"] == sum(run["commands_by_name"].values())
+        assert run["views_counted"] == run["views"] > 0
+        assert run["jobs"] > run["views"]
+        assert run["integrations_not_synced"] == run["messages_left"] == 0
+        assert run["worker_exit_status"] == 0
+        counts = run["cache_commands"], run["job_commands"]
+        assert run["commands"] == sum(sum(each.values()) for each in counts)
         assert run["requests"] == sum(run["requests_by_kind"].values())
 
 

@@ -1,21 +1,30 @@
 """The traffic driver notices what is wrong, and the comparison fails then."""
 
+import sqlite3
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
 
 import pytest
-import redis
 
 from example_project.demo import traffic
-from example_project.demo.client import processes
-from example_project.demo.commandstats import CommandCounter
-from example_project.demo.comparison import Comparison, Run
+from example_project.demo.client import Client, processes
+from example_project.demo.commands import split
+from example_project.demo.comparison import Comparison, Run, Stop
 from example_project.demo.report import table
 from example_project.demo.traffic import Spread, arrive, drive, follow
 from example_project.demo.visitor import MIX, Traffic, Visitor
-from redis_optimizer.embedded import EmbeddedServer
+from example_project.demo.work import Work, wait_done
+from redis_optimizer.channel import CLIENT_NAME
+from redis_optimizer.management.benchmark.wire import Client as Connection
+from redis_optimizer.management.benchmark.wire import Counts
 from tests.demo import Demo, needs_demo, running_demo
+
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
 @pytest.fixture(scope="module")
@@ -122,61 +131,120 @@ def test_a_site_that_ends_is_a_failure(site: Demo) -> None:
     assert seen.failures[0].startswith("no answer")
 
 
-def test_commands_are_counted_without_the_question(server: EmbeddedServer) -> None:
-    with redis.Redis.from_url(server.url) as client, CommandCounter(server.url) as counter:
-        client.ping()
-        counter.restart()
-        client.set("name", 1)
-        client.get("name")
-        client.get("name")
-        client.config_get("maxmemory")
-        client.eval("return redis.call('GET', 'name')", 0)
-        assert counter.count() == Counter({"GET": 3, "SET": 1, "EVAL": 1, "CONFIG GET": 1})
+@pytest.fixture
+def database(tmp_path: Path) -> Path:
+    """Return a database with the rows that jobs leave: 5 views, and one sync at noon."""
+    path = tmp_path / "site.sqlite3"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(
+            """
+            CREATE TABLE dashboard_usageday (views INTEGER);
+            INSERT INTO dashboard_usageday VALUES (2), (3);
+            CREATE TABLE dashboard_integration (id INTEGER, last_sync TEXT);
+            INSERT INTO dashboard_integration VALUES (7, '2026-01-01 12:00:00'), (8, NULL);
+            """
+        )
+    return path
 
 
-def run(name: str, commands: int) -> Run:
-    """Return a run of 100 requests in which all went well."""
-    seen = Traffic(requests=Counter(home=100), changes=2, seconds=[0.01] * 100)
-    return Run(name, seen, Counter(GET=commands), Spread(changes=2, slowest=0.25))
+@pytest.mark.parametrize(
+    ("views", "synced", "faults"),
+    [
+        (5, {}, []),
+        (6, {}, ["1 of 6 page views are not counted"]),
+        (3, {}, ["2 page views are counted twice"]),
+        (5, {7: NOON - timedelta(hours=1)}, []),
+        (5, {7: NOON + timedelta(seconds=0.2)}, []),  # one with the sync that was about to end
+        (5, {7: NOON + timedelta(hours=1)}, ["1 integrations are not synced"]),
+        (5, {8: NOON}, ["1 integrations are not synced"]),
+    ],
+)
+def test_jobs_are_missed_by_the_rows_that_they_leave(
+    database: Path, views: int, synced: dict[int, datetime], faults: list[str]
+) -> None:
+    visitors = [Visitor(Client(1), seed=n) for n in range(2)]
+    visitors[0].views, visitors[1].views = views - 1, 1
+    visitors[0].synced, visitors[0].syncs = synced, 2
+    work = wait_done(database, visitors, deadline=0)
+    assert work.find_faults() == faults
+    assert work.sent == views + 2
 
 
-GOOD = Comparison(plain=run("plain django-redis", 300), tiered=run("TieredCache", 30))
+def test_commands_of_the_cache_are_told_from_those_of_jobs() -> None:
+    counts = Counts(
+        commands=Counter(GET=3, LPUSH=2, SUBSCRIBE=1),
+        clients={
+            Connection("a:1", "example-1:cache"): Counter({"GET": 2, "HELLO": 1}),
+            Connection("a:2", f"{CLIENT_NAME}:abc"): Counter(SUBSCRIBE=1),
+            Connection("a:3"): Counter(GET=1, LPUSH=2),
+        },
+    )
+    cache, jobs = split(counts, "example-1")
+    assert cache == Counter(GET=2, SUBSCRIBE=1)
+    assert jobs == Counter(GET=1, LPUSH=2)
+
+
+WORK = Work(sent=20, views=18, counted=18, unsynced=0)
+STOP = Stop(status=0, seconds=2.5, left=0)
+
+
+def run(name: str, cache: int, jobs: int, **changed: Any) -> Run:
+    """Return a run of 100 requests in which all went well but what is changed."""
+    run = Run(
+        name=name,
+        traffic=Traffic(requests=Counter(home=100), changes=2, seconds=[0.01] * 100),
+        cache=Counter(GET=cache),
+        jobs=Counter(LPUSH=jobs),
+        sent=20,
+        spread=Spread(changes=2, slowest=0.25),
+        work=WORK,
+        stop=STOP,
+    )
+    return replace(run, **changed)
+
+
+GOOD = Comparison(plain=run("plain", 300, 200), optimized=run("optimized", 30, 8))
 
 
 def test_a_good_comparison_has_no_faults() -> None:
     assert GOOD.find_faults() == []
-    assert GOOD.saving == pytest.approx(90)
-    assert GOOD.as_dict()["tiered"]["commands_per_request"] == 0.3
+    assert GOOD.cache_saving == pytest.approx(90)
+    assert GOOD.job_saving == pytest.approx(96)
+    figures = GOOD.as_dict()["optimized"]
+    assert figures["cache_commands_per_request"] == 0.3
+    assert figures["job_commands_per_job"] == 0.4
 
 
 @pytest.mark.parametrize(
-    ("bad", "fault"),
+    ("what", "bad", "fault"),
     [
-        (
-            Run("x", Traffic(changes=1, failures=["no answer"] * 2), Counter(), Spread()),
-            "x: 2 x no answer",
-        ),
-        (
-            Run("x", Traffic(changes=1, stale=["older states"]), Counter(), Spread()),
-            "x: 1 x older states",
-        ),
-        (Run("x", Traffic(changes=1), Counter(), Spread(3, 1)), "x: 1 changes not shown in 15 s"),
-        (Run("x", Traffic(), Counter(), Spread()), "x: nothing was changed, so nothing is proved"),
+        ("traffic", Traffic(changes=1, failures=["no answer"] * 2), "2 x no answer"),
+        ("traffic", Traffic(changes=1, stale=["older states"]), "1 x older states"),
+        ("traffic", Traffic(), "nothing was changed, so nothing is proved"),
+        ("spread", Spread(3, 1), "1 changes not shown in 15 s"),
+        ("work", replace(WORK, counted=17), "1 of 18 page views are not counted"),
+        ("work", replace(WORK, counted=20), "2 page views are counted twice"),
+        ("work", replace(WORK, unsynced=3), "3 integrations are not synced"),
+        ("stop", replace(STOP, status=-9), "the worker stopped with exit status -9"),
+        ("stop", replace(STOP, left=4), "4 messages were left when the worker had stopped"),
     ],
 )
-def test_what_goes_wrong_is_a_fault(bad: Run, fault: str) -> None:
-    assert fault in replace(GOOD, tiered=bad).find_faults()
-    assert fault in replace(GOOD, plain=bad).find_faults()
+def test_what_goes_wrong_is_a_fault(what: str, bad: object, fault: str) -> None:
+    wrong = run("x", 1, 1, **{what: bad})
+    assert f"x: {fault}" in replace(GOOD, optimized=wrong).find_faults()
+    assert f"x: {fault}" in replace(GOOD, plain=wrong).find_faults()
 
 
-@pytest.mark.parametrize("commands", [300, 301])
-def test_no_saving_is_a_fault(commands: int) -> None:
-    bad = replace(GOOD, tiered=run("TieredCache", commands))
-    assert any("no commands were saved" in fault for fault in bad.find_faults())
+@pytest.mark.parametrize(
+    ("cache", "jobs", "what"),
+    [(300, 8, "the cache"), (301, 8, "the cache"), (30, 200, "jobs"), (30, 201, "jobs")],
+)
+def test_no_saving_is_a_fault(cache: int, jobs: int, what: str) -> None:
+    bad = replace(GOOD, optimized=run("optimized", cache, jobs))
+    assert any(f"no commands were saved for {what} (" in each for each in bad.find_faults())
 
 
 def test_the_table_says_what_was_counted() -> None:
     shown = table(GOOD)
-    assert "90.0 %" in shown
-    assert "INFO commandstats" in shown
-    assert "Lua and MULTI" in shown
+    for part in ("90.0 %", "96.0 %", "18 of 18", "MONITOR", "GET", "LPUSH"):
+        assert part in shown

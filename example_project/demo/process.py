@@ -60,11 +60,18 @@ class Process:
         try:
             self._process = self._launch()
             # Minus: the process and its children.
-            self._guard(-self._process.pid)
+            self._guard(-self.pid)
         except BaseException:
             self.stop()
             raise
         return self
+
+    @property
+    def pid(self) -> int:
+        """Return its id, which is that of the process group, too."""
+        if self._process is None:
+            raise ProcessError("It is not started.")
+        return self._process.pid
 
     @property
     def status(self) -> int | None:
@@ -82,7 +89,7 @@ class Process:
             try:
                 self._process.wait(self.stop_timeout)
             except subprocess.TimeoutExpired:
-                os.killpg(self._process.pid, signal.SIGKILL)
+                os.killpg(self.pid, signal.SIGKILL)
                 self._process.wait()
         if self._watchdog is not None:
             self._watchdog.kill()

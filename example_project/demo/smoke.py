@@ -2,15 +2,14 @@
 
 import shutil
 import time
-from collections import Counter
 from dataclasses import dataclass, replace
 from http.client import HTTPException
 
 import redis
 
-from redis_optimizer.channel import CLIENT_NAME
-from redis_optimizer.management.benchmark.wire import CONNECTING, Counts, Wire
+from redis_optimizer.management.benchmark.wire import Wire
 
+from .commands import split
 from .comparison import Comparison, Run, Stop
 from .ground import Ground
 from .process import ProcessError
@@ -101,12 +100,3 @@ class Smoke:
             threads=self.threads,
             logs=directory,
         )
-
-
-def split(counts: Counts, name: str) -> tuple[Counter[str], Counter[str]]:
-    """Return what was sent for the cache, and what was sent for jobs."""
-    cache: Counter[str] = Counter()
-    for client, sent in counts.clients.items():
-        if client.name.startswith((f"{name}:cache", CLIENT_NAME)):
-            cache.update({word: n for word, n in sent.items() if word not in CONNECTING})
-    return cache, counts.commands - cache

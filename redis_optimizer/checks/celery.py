@@ -19,6 +19,9 @@ DATABASE_BACKENDS: Final = (
     "redis_optimizer.tasks.results:DatabaseBackend",
 )
 
+LONGEST_POLLING: Final = 5
+"""Seconds that an answer may be late without anybody minding."""
+
 
 @register(Tags.compatibility)
 def check_celery(**kwargs: Any) -> list[CheckMessage]:
@@ -32,7 +35,8 @@ def check_app(app: Celery) -> list[CheckMessage]:
     messages = _check_results(app)
     if url.startswith(REDIS_SCHEMES):
         options = app.conf.broker_transport_options or {}
-        messages += _check_import() + _check_retries(options) + _check_priorities(options)
+        messages += _check_import()
+        messages += _check_retries(options) + _check_priorities(options) + _check_polling(options)
     return messages
 
 
@@ -74,6 +78,21 @@ def _check_priorities(options: dict[str, Any]) -> list[CheckMessage]:
             "0, or it sends jobs to the list of another priority.",
             hint="Leave it out, or sort it and begin with 0, in all processes at the same time.",
             id="redis_optimizer.W021",
+        )
+    ]
+
+
+def _check_polling(options: dict[str, Any]) -> list[CheckMessage]:
+    interval = options.get("polling_interval")
+    if interval is None or 0 < interval <= LONGEST_POLLING:
+        return []
+    return [
+        Warning(
+            f"polling_interval in broker_transport_options is {interval!r} s: a process that has "
+            "sent `inspect` or `control` to the workers hears no other answer for that time.",
+            hint="Leave it out, and let only workers wait long: celery_settings(..., "
+            'profile="metered").',
+            id="redis_optimizer.W022",
         )
     ]
 

@@ -69,7 +69,8 @@ def celery_settings(
         No gossip, no mingle, a heartbeat every 20 s (monitors see the worker), jobs awaited 4 s at
         a time.
     ``metered`` (4)
-        No heartbeat either; jobs awaited 60 s at a time, and the wait ended when the worker stops.
+        No heartbeat either, jobs awaited 60 s at a time. CLIENT UNBLOCK ends the wait when the
+        worker stops; where an ACL denies that, it is 4 s.
     ``metered_no_remote_control`` (3)
         The same, deaf to ``celery inspect`` and ``celery control``: two connections less.
 

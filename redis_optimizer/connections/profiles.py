@@ -17,19 +17,18 @@ class Profile:
     """Options of kombu's Redis transport."""
 
     consumer: str = "celery.worker.consumer:Consumer"
-    """The class that `worker_consumer` names: whether the worker gossips and sends heartbeats."""
+    """What `worker_consumer` names: how long the worker waits for jobs, gossip and heartbeats.
+
+    The wait is not ``polling_interval``, an option of every connection: where a process has asked
+    workers something, it would hear no other answer before that time is over.
+    """
 
     remote_control: bool = True
     """Whether ``celery inspect`` and ``celery control`` reach the worker."""
 
 
-# A worker on its own stops within polling_interval; with CLIENT UNBLOCK, at once.
-BALANCED: Final = {
-    "polling_interval": 4,
-    "health_check_interval": 60,
-}
+BALANCED: Final = {"health_check_interval": 60}
 METERED: Final = {
-    "polling_interval": 60,
     "health_check_interval": 180,  # seconds between PINGs on the connection of remote control
     # The look for messages that a lost worker left takes four commands. They are left to it for
     # visibility_timeout, an hour by default: five minutes more do not matter.

@@ -71,10 +71,10 @@ class OptimizedTask(_Task):
     """How long a job stands for its duplicates when it is never heard of again."""
 
     keep_succeeded: int | None = None
-    """Results of successful runs that are kept."""
+    """Results of successful runs that are kept; 0 keeps all."""
 
     keep_failed: int | None = None
-    """Results of failed runs that are kept."""
+    """Results of failed runs that are kept; 0 keeps all."""
 
     idempotent: bool = False
     """Running a job twice does no harm, so early acknowledgement is meant: no check warns."""

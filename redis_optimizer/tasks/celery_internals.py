@@ -14,7 +14,7 @@ __all__ = [
     "channel_client",
     "consuming_channel",
     "is_waiting",
-    "limit_wait",
+    "set_wait",
     "wait_of",
     "waiting_connection",
 ]
@@ -46,12 +46,9 @@ def wait_of(channel: Any) -> float:
     return float(channel.brpop_timeout or 0)
 
 
-def limit_wait(consumer: Any, seconds: float) -> None:
-    """Let no channel of a worker's connection wait longer for jobs, from the next wait on."""
-    transport = consumer.connection.transport
-    for place in (transport, *transport.channels):
-        if not 0 < wait_of(place) <= seconds:
-            place.brpop_timeout = seconds
+def set_wait(channel: Any, seconds: float) -> None:
+    """Have a channel wait for jobs that long at a time, from the next wait on."""
+    channel.brpop_timeout = seconds
 
 
 def waiting_connection(channel: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Consumers that say less: what ``--without-gossip`` and its like do, as a setting.
+"""Consumers that say less: what ``--without-gossip`` and its like do, and longer waits for jobs.
 
 ``worker_consumer`` names one of them, so that a plain ``celery worker`` has them, too.
 """
@@ -20,6 +20,9 @@ class QuietConsumer(Consumer):
     heartbeats. What the command line says is kept.
     """
 
+    wait: ClassVar[float] = 4
+    """Seconds to wait for jobs at a time. It is no delay: a job that comes ends the wait."""
+
     options: ClassVar[dict[str, Any]] = {
         "without_gossip": True,
         "without_mingle": True,
@@ -27,7 +30,7 @@ class QuietConsumer(Consumer):
     }
 
     def __init__(self, on_task_request: Any, **kwargs: Any) -> None:
-        # A long wait for jobs needs it even where redis_optimizer is not among the apps.
+        # Even where redis_optimizer is not among the apps.
         kwargs["app"].steps["consumer"].add(Unblock)
         options = dict(kwargs.get("worker_options") or {})
         if get_settings().ENABLED:
@@ -38,6 +41,7 @@ class QuietConsumer(Consumer):
 class SilentConsumer(QuietConsumer):
     """Send no heartbeat either: to monitors the worker is offline."""
 
+    wait: ClassVar[float] = 60
     options: ClassVar[dict[str, Any]] = {
         "without_gossip": True,
         "without_mingle": True,

@@ -65,7 +65,7 @@ def count_queued(
     Raises:
         kombu.exceptions.OperationalError: when the broker cannot be reached.
     """
-    found = []
+    found: list[Queued] = []
     with broker_lists(app) as lists:
         if lists is None:
             return found

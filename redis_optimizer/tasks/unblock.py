@@ -1,9 +1,9 @@
 """End a worker's wait for jobs when the worker is asked to stop.
 
-The wait is a BRPOP of up to ``polling_interval`` seconds, which Celery sees through to its end. A
-message that it takes meanwhile is in no hands: not in the queue, not in ``unacked``. With CLIENT
-UNBLOCK the wait ends at once, as if its time were over. The server does one or the other: it hands
-a message over, or it unblocks; so none is lost.
+The wait is a BRPOP, which Celery sees through to its end. A message that it takes while the worker
+stops is in no hands: not in the queue, not in ``unacked``. With CLIENT UNBLOCK the wait ends at
+once, as if its time were over. The server does one or the other: it hands a message over, or it
+unblocks; so none is lost.
 """
 
 import logging
@@ -20,18 +20,15 @@ from redis_optimizer.connections import channel_connection
 from redis_optimizer.tasks.celery_internals import (
     consuming_channel,
     is_waiting,
-    limit_wait,
+    set_wait,
     wait_of,
     waiting_connection,
 )
 
-__all__ = ["PLAIN_WAIT", "SAFE_WAIT", "Unblock"]
+__all__ = ["SAFE_WAIT", "Unblock"]
 
 SAFE_WAIT: Final = 4
 """Seconds that a worker may wait for jobs where it cannot end the wait itself."""
-
-PLAIN_WAIT: Final = 1
-"""Seconds that Celery's workers wait on their own."""
 
 TIMEOUT: Final = 1.0  # seconds to reach the server, while the worker stops
 
@@ -106,7 +103,7 @@ class Wait:
 
 
 class Unblock(StartStopStep):
-    """Keep the wait for jobs short enough to stop in time, or end it when it is time to stop."""
+    """Wait for jobs as long as the consumer's class says, and end the wait when it is time to stop."""
 
     requires = ("celery.worker.consumer.tasks:Tasks",)
 
@@ -121,12 +118,11 @@ class Unblock(StartStopStep):
         """Prepare a connection that has just been made, before jobs are awaited on it."""
         self.wait = None
         channel = consuming_channel(consumer)
-        if channel is None:
+        if channel is None or not get_settings().ENABLED:
             return
-        if not get_settings().ENABLED:
-            limit_wait(consumer, PLAIN_WAIT)
-        # 0 is for ever.
-        elif not 0 < wait_of(channel) <= SAFE_WAIT:
+        # Without a class of ours: what the broker's polling_interval says.
+        seconds = getattr(consumer, "wait", wait_of(channel))
+        if not 0 < seconds <= SAFE_WAIT:  # 0 is for ever
             wait = Wait(channel)
             if wait.can_end():
                 self.wait = wait
@@ -135,9 +131,10 @@ class Unblock(StartStopStep):
                     "The server does not let this user run CLIENT UNBLOCK and CLIENT ID: the "
                     "worker waits %s s for jobs instead of %s s, so that it can stop in time.",
                     SAFE_WAIT,
-                    wait_of(channel),
+                    seconds,
                 )
-                limit_wait(consumer, SAFE_WAIT)
+                seconds = SAFE_WAIT
+        set_wait(channel, seconds)
 
     def on_shutting_down(self, **kwargs: Any) -> None:
         """End the wait as soon as the signal is there: a job that comes now is for others."""

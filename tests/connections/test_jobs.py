@@ -69,6 +69,12 @@ def test_no_profile_moves_the_queues(profile: str) -> None:
     assert not {"priority_steps", "sep", "global_keyprefix", "fanout_prefix"} & set(given)
 
 
+@pytest.mark.parametrize("profile", PROFILES)
+def test_no_profile_has_other_processes_wait_longer(profile: str) -> None:
+    given = celery_settings(URL, profile)["CELERY_BROKER_TRANSPORT_OPTIONS"]
+    assert "polling_interval" not in given
+
+
 def test_every_wait_is_bounded() -> None:
     options = transport()
     assert options["socket_connect_timeout"] == 10
@@ -82,16 +88,16 @@ def test_every_wait_is_bounded() -> None:
 
 
 def test_what_the_site_gives_comes_first() -> None:
-    options = transport(transport_options={"polling_interval": 7, "visibility_timeout": 60})
-    assert (options["polling_interval"], options["visibility_timeout"]) == (7, 60)
+    options = transport(transport_options={"socket_timeout": 7, "visibility_timeout": 60})
+    assert (options["socket_timeout"], options["visibility_timeout"]) == (7, 60)
     assert transport(timeout=9, connect_timeout=3)["socket_timeout"] == 9
 
 
 def test_two_calls_share_nothing() -> None:
-    celery_settings(URL)["CELERY_BROKER_TRANSPORT_OPTIONS"]["polling_interval"] = 99
+    celery_settings(URL)["CELERY_BROKER_TRANSPORT_OPTIONS"]["socket_timeout"] = 99
     celery_settings(URL)["CELERY_TASK_PUBLISH_RETRY_POLICY"]["max_retries"] = 99
     again = celery_settings(URL)
-    assert again["CELERY_BROKER_TRANSPORT_OPTIONS"]["polling_interval"] == 4
+    assert again["CELERY_BROKER_TRANSPORT_OPTIONS"]["socket_timeout"] == 5
     assert again["CELERY_TASK_PUBLISH_RETRY_POLICY"]["max_retries"] == 2
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import redis
-from celery import Celery
+from celery import Celery, states
 
 from redis_optimizer.embedded import HOST, EmbeddedServer
 from redis_optimizer.tasks.envelope import batch_queue
@@ -40,7 +40,15 @@ class Ground:
 
     def get(self, identity: str) -> Any:
         """Return or raise what a job ended with."""
-        return self.app.AsyncResult(identity).get(timeout=WAIT)
+        meta = wait_until(lambda: self._meta(identity), WAIT)
+        if meta["status"] != states.SUCCESS:
+            raise meta["result"]
+        return meta["result"]
+
+    def _meta(self, identity: str) -> Any:
+        # Not by AsyncResult, which unsubscribes when it goes: the server may be gone before.
+        meta = self.app.backend.get_task_meta(identity)
+        return meta if meta["status"] in states.READY_STATES else None
 
     def notes(self, identity: str) -> list[str]:
         """Return what the runs of a job wrote."""

@@ -10,6 +10,8 @@ from tests.servers import wait_until
 from tests.tasks.dedup import TASKS, Producer, locks, monitored, settle
 from tests.tasks.processes import Site
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_job_that_is_delivered_again_keeps_its_lock(
     make_site: Callable[..., Site], admin: redis.Redis

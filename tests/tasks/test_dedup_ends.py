@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import redis
 from celery import chain, chord, group
+from django.test import override_settings
 
 from redis_optimizer.embedded import HOST, EmbeddedServer
 from tests.servers import wait_until
@@ -165,3 +166,14 @@ def test_canvases_of_equal_calls_complete(producer: Producer, admin: redis.Redis
     assert producer.executed.delay("a").id == stands.id
     producer.open_gate()
     released(admin)
+
+
+@pytest.mark.parametrize("envelopes", [True, False])
+def test_jobs_that_leave_together_are_released_one_by_one(
+    producer: Producer, admin: redis.Redis, envelopes: bool
+) -> None:
+    with override_settings(REDIS_OPTIMIZER={"ENVELOPES": envelopes}), monitored(admin) as sent:
+        jobs = [producer.bulky.delay(number) for number in range(10)]
+        released(admin)
+    assert [producer.runs(job.id) for job in jobs] == [1] * 10
+    assert (sent.count("RELEASE"), sent.count("SET")) == (10, 10)

@@ -157,7 +157,9 @@ def test_values_that_celery_can_send_have_a_form(declare: Declare, value: Any) -
     assert not equal(sync, ((value,), {}), ((repr(value),), {}))
 
 
-@pytest.mark.parametrize("value", [object(), {1, 2}, {"a": {1: 1, "b": 2}}], ids=str)
+@pytest.mark.parametrize(
+    "value", [object(), {1, 2}, {"a": {1: 1, "b": 2}}], ids=["object", "set", "keys"]
+)
 def test_a_value_without_a_form_is_named(declare: Declare, value: Any) -> None:
     with pytest.raises(TypeError, match="'user' has no form that is the same in every process"):
         key_of(declare(), (value,), {})

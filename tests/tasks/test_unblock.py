@@ -109,6 +109,24 @@ def test_how_long_it_waits(
         assert next_wait(admin) == seconds
 
 
+def test_a_process_hears_workers_as_often_as_it_asks(quiet_site: Site, admin: redis.Redis) -> None:
+    with quiet_site.worker("-P", "threads", "-c", "2"):
+        wait_for_wait(admin)
+        ask = "print(app.control.inspect(timeout=3, limit=1).ping())\n"
+        assert quiet_site.produce(ask * 3).stdout.count("pong") == 3
+
+
+def test_a_worker_of_the_sites_own_interval_stops_at_once(
+    make_site: Callable[..., Site], admin: redis.Redis
+) -> None:
+    options = {"CELERY_BROKER_TRANSPORT_OPTIONS": {"polling_interval": 60}}
+    flags = ("--without-gossip", "--without-mingle")
+    with make_site(tasks=[TASKS], settings=options).worker("-P", "solo", *flags) as worker:
+        assert next_wait(admin) == 60
+        wait_for_wait(admin)
+        assert worker.stop(timeout=AT_ONCE) == 0
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("pool", "stops"), [("threads", 6), ("prefork", 2), ("solo", 3)])
 def test_jobs_that_come_while_workers_stop_are_not_lost(

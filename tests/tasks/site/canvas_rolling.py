@@ -28,5 +28,5 @@ def produce(name, stop):
     while not Path(stop).exists():
         sent.append(f"{name}-{len(sent)}")
         numbered.delay(sent[-1])
-        time.sleep(0.01)
+        time.sleep(0.02)
     sys.stdout.write("\n".join(sent))

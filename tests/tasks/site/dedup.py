@@ -82,12 +82,21 @@ def unbound(key, number=0):
     runs.record("unbound", str(number))
 
 
+@shared_task(base=OptimizedTask, bulk=True, batch_size=10, batch_timeout=60, dedup="until_executed")
+def bulky(jobs):
+    for job in jobs:
+        runs.record(job.id, str(job.args[0]))
+
+
 class Stumbling:
     """A result backend that cannot note that a job has started."""
 
     def store_result(self, job, result, state, **options):
         if state == "STARTED":
             raise OSError("The disk is full")
+
+    def prepare_exception(self, exc, serializer=None):
+        return exc
 
     def __getattr__(self, name):
         return lambda *args, **kwargs: None

@@ -9,7 +9,7 @@ from celery import shared_task, signals
 from kombu.serialization import dumps
 from kombu.utils.uuid import uuid
 
-from redis_optimizer.tasks import BatchTask, bootstep, strategy  # noqa: F401
+from redis_optimizer.tasks import BatchTask
 from redis_optimizer.tasks.envelope import envelope_message
 from redis_optimizer.tasks.kombu import send
 from redis_optimizer.tasks.message import Message

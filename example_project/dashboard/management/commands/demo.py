@@ -124,6 +124,7 @@ class Command(BaseCommand):
                 "redis_url": ground.url,
                 "database": str(ground.database),
                 "name": site.environment["EXAMPLE_NAME"],
+                "worker": site.worker.pid,
             }
             self.stdout.write(json.dumps(facts))
             self.stdout.flush()

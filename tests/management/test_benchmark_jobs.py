@@ -1,0 +1,122 @@
+"""The benchmark of jobs: both sides do the same work, and what it prints is what was sent."""
+
+import io
+import json
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from redis_optimizer.embedded import ServerNotFound
+from redis_optimizer.management.benchmark.jobs import site
+from redis_optimizer.management.benchmark.jobs.run import CASES
+
+pytestmark = pytest.mark.slow
+
+JOBS, BATCH = 40, 20
+OPTIONS = {"jobs": JOBS, "batch_size": BATCH, "threads": 3, "idle_seconds": 1, "verbosity": 0}
+
+
+def run(**options: Any) -> str:
+    out = io.StringIO()
+    call_command("redis_optimizer_benchmark", "jobs", stdout=out, **{**OPTIONS, **options})
+    return out.getvalue()
+
+
+@pytest.fixture(scope="module")
+def report() -> dict[str, Any]:
+    """Run every case once."""
+    found: dict[str, Any] = json.loads(run(json=True))
+    return found
+
+
+def test_describes_what_was_measured(report: dict[str, Any]) -> None:
+    assert (report["jobs"], report["batch_size"], report["runs"]) == (JOBS, BATCH, JOBS)
+    assert set(report["versions"]) == {"celery", "django", "kombu", "redis"}
+
+
+@pytest.mark.parametrize("side", ["plain", "ours"])
+def test_every_job_runs_once(report: dict[str, Any], side: str) -> None:
+    for title, sent in report[side]["traffic"].items():
+        assert (sent["jobs_missing"], sent["jobs_run_twice"]) == (0, 0), title
+    stop = report[side]["stop"]
+    assert stop["unacknowledged"] == stop["jobs_missing"] == 0
+
+
+def test_counts_plain_celery_as_it_is_known(report: dict[str, Any]) -> None:
+    traffic = report["plain"]["traffic"]
+    ignored = traffic["results ignored, in batches"]
+    assert ignored["producer"] == {"LPUSH": 1}
+    # By name, because a heartbeat may fall into the run.
+    for name in ("ZADD", "HSET", "ZREM", "HDEL", "BRPOP"):
+        assert ignored["worker"][name] == 1
+    kept = traffic["results kept, in batches"]
+    assert kept["producer"] == {"SUBSCRIBE": 1, "UNSUBSCRIBE": 1, "LPUSH": 1}
+    assert traffic["a duplicate, producer alone"]["producer_commands_per_job"] == 3
+    assert report["plain"]["stored_results"] == JOBS
+
+
+def test_counts_what_batches_save(report: dict[str, Any]) -> None:
+    traffic = report["ours"]["traffic"]
+    for title in ("results ignored, in batches", "results ignored, bulk"):
+        assert traffic[title]["producer"]["LPUSH"] == 1 / BATCH
+        assert traffic[title]["commands_per_job"] < 1
+    blocks = traffic["one by one in batch(), producer alone"]
+    assert blocks["producer"] == {"LPUSH": 1 / BATCH}
+    assert traffic["a duplicate, producer alone"]["producer_commands_per_job"] == 1
+    assert traffic["a duplicate in the same buffer"]["producer_commands_per_job"] == 0
+    assert report["ours"]["stored_results"] == 5 + 3
+
+
+def test_times_both_sides(report: dict[str, Any]) -> None:
+    for side in ("plain", "ours"):
+        assert report[side]["traffic"]["results ignored, in batches"]["jobs_per_second"] > 0
+
+
+def test_counts_connections_and_what_workers_say_at_rest(report: dict[str, Any]) -> None:
+    assert report["ours"]["web_connections"] < report["plain"]["web_connections"]
+    plain, metered, deaf = report["idle"].values()
+    assert plain["connections"] > metered["connections"] > deaf["connections"] > 0
+    assert sum(plain["start_up"].values()) > sum(deaf["start_up"].values())
+
+
+def test_prints_a_table() -> None:
+    text = run(case=["duplicates"])
+    assert f"{JOBS} jobs in batches of {BATCH}; a worker with 2 children" in text
+    row = next(line for line in text.splitlines() if line.startswith("  a duplicate, producer"))
+    assert row.split()[-2:] == ["3.00", "1.000"]
+    assert "idle worker" not in text
+
+
+def test_shows_progress_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:
+    run(case=["blocks"], verbosity=1)
+    assert f"Celery: one by one in batch(), producer alone: {JOBS} of {JOBS} jobs" in (
+        capsys.readouterr().err
+    )
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("jobs", 0), ("batch_size", 0), ("concurrency", 0), ("threads", 0), ("idle_seconds", 0)],
+)
+def test_out_of_bounds_is_named(option: str, value: float) -> None:
+    with pytest.raises(CommandError, match=f"--{option.replace('_', '-')} must lie between"):
+        run(**{option: value})
+
+
+def test_an_unknown_case_is_refused() -> None:
+    with pytest.raises(CommandError, match="--case"):
+        call_command("redis_optimizer_benchmark", "jobs", "--case", "maybe")
+    assert "idle" in CASES
+
+
+def test_a_missing_server_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Missing:
+        def __enter__(self) -> None:
+            raise ServerNotFound("Install one.")
+
+        def __exit__(self, *exc_info: object) -> None: ...
+
+    monkeypatch.setattr(site, "EmbeddedServer", Missing)
+    with pytest.raises(CommandError, match=r"Install one\."):
+        run(case=["duplicates"])
