@@ -21,7 +21,7 @@ class RedisOptimizerConfig(AppConfig):
         if "celery" in sys.modules:  # as in every worker; a site without it need not load it
             from celery.signals import worker_process_init
 
-            from redis_optimizer.checks import tasks  # noqa: F401  # as above
+            from redis_optimizer.checks import celery, tasks  # noqa: F401  # as above
             from redis_optimizer.tasks import (
                 batching,
                 bootstep,  # noqa: F401  # connects itself to each worker

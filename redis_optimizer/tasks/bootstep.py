@@ -1,11 +1,12 @@
 """What a worker does to get envelopes: a bootstep of its consumer."""
 
+import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from time import monotonic
 from typing import Any, Final
 
-from celery import bootsteps, signals
+from celery import Celery, bootsteps, signals
 from celery.worker.consumer.tasks import Tasks
 from kombu import Exchange, Queue
 from kombu.exceptions import OperationalError
@@ -113,17 +114,11 @@ class Envelopes(bootsteps.StartStopStep):
 
     def _leave(self, consumer: Any, queues: set[str]) -> None:
         """Withdraw; the last one leaves no envelopes behind, whoever takes over."""
-        app = consumer.app
         self._announced = self._announced - queues
         if queues:
-            withdraw(app, consumer.hostname, queues)
-        for queue in queues:
-            if not others(app, queue) and not explode(app, queue, seconds=EXPLODE).is_complete:
-                logger.warning(
-                    "Envelopes are left for queue %s, which no other worker opens: "
-                    "see redis_optimizer_flush --explode",
-                    queue,
-                )
+            withdraw(consumer.app, consumer.hostname, queues)
+            consumer.left_queues = queues
+            sweep(consumer.app, queues)
 
     def _attempt(self, act: Callable[[Any, set[str]], None], consumer: Any, *args: Any) -> None:
         try:
@@ -140,8 +135,31 @@ class Envelopes(bootsteps.StartStopStep):
             timer.cancel()
 
 
+def sweep(app: Celery, queues: Iterable[str]) -> None:
+    """Turn the envelopes of queues that no worker opens into plain messages.
+
+    Raises:
+        kombu.exceptions.OperationalError: when the broker cannot be reached.
+    """
+    for queue in queues:
+        if not others(app, queue) and not explode(app, queue, seconds=EXPLODE).is_complete:
+            logger.warning(
+                "Envelopes are left for queue %s, which no worker opens: "
+                "see redis_optimizer_flush --explode",
+                queue,
+            )
+
+
 def _add(sender: Any, **kwargs: Any) -> None:
     sender.app.steps["consumer"].add(Envelopes)
 
 
+def _sweep(sender: Any, **kwargs: Any) -> None:
+    # As it closes its connection kombu puts back what it had just taken.
+    queues = getattr(getattr(sender, "consumer", None), "left_queues", ())
+    with contextlib.suppress(OperationalError):
+        sweep(sender.app, queues)
+
+
 signals.worker_init.connect(_add, dispatch_uid="redis_optimizer.envelopes")
+signals.worker_shutdown.connect(_sweep, dispatch_uid="redis_optimizer.envelopes")

@@ -86,7 +86,10 @@ class BulkRequest(requests.Request):
         """Settle each job by its outcome."""
         task_ready(self)
         for member, outcome in zip(self.members, failed__retval__runtime, strict=True):
-            self._tell(member.on_success, outcome)
+            if outcome[0] or member.eventer:
+                self._tell(member.on_success, outcome)
+            elif member.task.acks_late:  # what it would do, and no more: it was in no set
+                self._tell(member.acknowledge)
 
     def on_failure(
         self, exc_info: Any, send_failed_event: bool = True, return_ok: bool = False

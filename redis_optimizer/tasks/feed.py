@@ -198,7 +198,7 @@ class Feed:
     def _hand_back(self, envelope: OpenEnvelope, indexes: Sequence[int]) -> bool:
         # Singly, to the queue itself: whoever takes over in a deployment, old or new, can run them.
         try:
-            send(self._app, [envelope.jobs[index] for index in indexes])
+            send(self._app, [envelope.jobs[index].again() for index in indexes])
         except OperationalError as error:
             logger.error("Jobs of envelope %s could not be handed back: %s", envelope.id, error)
             return False

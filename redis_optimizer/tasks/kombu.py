@@ -189,7 +189,10 @@ def _publish_all(app: Celery, producer: Any, messages: Sequence[Message]) -> Non
             message.content_encoding,
             message.headers,
             # kombu writes to it, and this may not be the last attempt.
-            {**message.properties, "delivery_info": {}},
+            {
+                **message.properties,
+                "delivery_info": {**message.properties.get("delivery_info", {})},
+            },
         )
         channel.basic_publish(
             prepared, exchange=message.exchange, routing_key=message.routing_key, **options

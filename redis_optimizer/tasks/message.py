@@ -1,6 +1,6 @@
 """A job as it leaves the process."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 __all__ = ["Message"]
@@ -35,3 +35,11 @@ class Message:
     routing_key: str
     priority: int
     declare: tuple[Any, ...] = ()
+
+    def again(self) -> "Message":
+        """Return it marked as one that has been delivered before, as the broker would mark it."""
+        return replace(
+            self,
+            headers=self.headers | {"redelivered": True},
+            properties=self.properties | {"delivery_info": {"redelivered": True}},
+        )

@@ -117,20 +117,26 @@ class JobMessage(ReceivedMessage):
         self.unit = unit
         self.index = index
         self.source = source
+        self._is_settled = False
         self._finish = finish
         self._requeue = requeue
 
+    @property
+    def acknowledged(self) -> bool:
+        """Return whether Celery is done with it."""
+        return self._is_settled
+
     def ack(self, multiple: bool = False) -> None:
         """Note that the job is done with."""
-        if not self.acknowledged:
-            self._state = "ACK"
+        if not self._is_settled:
+            self._is_settled = True
             self._finish(self)
 
     def reject(self, requeue: bool = False) -> None:
         """Note that the job is done with, or have it run again."""
-        if self.acknowledged:
+        if self._is_settled:
             return
-        self._state = "REJECTED"
+        self._is_settled = True
         if requeue:
             self._requeue(self)
         else:

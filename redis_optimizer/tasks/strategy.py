@@ -81,7 +81,7 @@ class Opener:
             with broker_client(self._app) as client:
                 record = progress.load(client, identity) if client else b""
             finished = Bits(len(jobs), record)
-            left = [job for index, job in enumerate(jobs) if index not in finished]
+            left = [job.again() for index, job in enumerate(jobs) if index not in finished]
             send(self._app, left)
         except OperationalError as error:
             # Not acknowledged: the broker delivers it once more.

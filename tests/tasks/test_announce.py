@@ -1,7 +1,8 @@
 """Workers say that they open envelopes, and producers ask."""
 
+import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 import redis
@@ -10,10 +11,11 @@ from celery import Celery
 from redis_optimizer.embedded import HOST, EmbeddedServer
 from redis_optimizer.tasks import announce
 from redis_optimizer.tasks.announce import is_opened, others, withdraw
+from redis_optimizer.tasks.bootstep import sweep
 from redis_optimizer.tasks.envelope import batch_queue
 from tests.servers import wait_until
 from tests.tasks.processes import Site
-from tests.tasks.site import enveloped
+from tests.tasks.site import enveloped, runs
 from tests.tasks.site.enveloped import make_job, send_envelope
 
 KEY = "redis_optimizer:default:openers:celery"
@@ -114,7 +116,9 @@ def test_when_the_last_one_is_gone_its_producer_divides_what_he_sent(
     assert not admin.exists(batch_queue("celery"))
 
 
-def test_a_worker_announces_what_it_consumes(make_site: type[Site], admin: redis.Redis) -> None:
+def test_a_worker_announces_what_it_consumes(
+    make_site: Callable[..., Site], admin: redis.Redis
+) -> None:
     site = make_site(tasks=["tests.tasks.site.enveloped"])
     with site.worker("-c", "1", "-Q", "celery,mail") as worker:
         queues = [KEY, KEY.replace("celery", "mail")]
@@ -123,17 +127,38 @@ def test_a_worker_announces_what_it_consumes(make_site: type[Site], admin: redis
     assert not admin.exists(*queues)
 
 
+def test_only_what_nobody_opens_is_divided(app: Celery, admin: redis.Redis) -> None:
+    announce.announce(app, "w1@host", ["celery"])
+    for queue in ("celery", "mail"):
+        send_envelope(app, *[make_job(app, enveloped.double, n, queue=queue) for n in range(3)])
+    sweep(app, ["celery", "mail"])
+    assert admin.llen(batch_queue("celery")) == 1
+    assert admin.llen("mail") == 3
+
+
 def test_the_last_worker_to_stop_leaves_no_envelope_behind(
-    make_site: type[Site], admin: redis.Redis, app: Celery
+    make_site: Callable[..., Site], admin: redis.Redis, app: Celery
+) -> None:
+    site = make_site(tasks=["tests.tasks.site.enveloped"])
+    with site.worker("-c", "1") as worker:
+        # The server hands it to a worker that waits for jobs, and is told to stop meanwhile.
+        worker.process.send_signal(signal.SIGSTOP)
+        worker.process.send_signal(signal.SIGTERM)
+        ids = send_envelope(app, *[make_job(app, enveloped.double, n) for n in range(50)])
+        worker.process.send_signal(signal.SIGCONT)
+        assert worker.process.wait(30) == 0
+    assert not admin.exists("unacked", batch_queue("celery"))
+    assert admin.llen("celery") + len(runs.counts(site.runs)) == len(ids)
+
+
+def test_a_worker_follows_what_remote_control_has_it_consume(
+    make_site: Callable[..., Site], admin: redis.Redis, app: Celery
 ) -> None:
     site = make_site(tasks=["tests.tasks.site.enveloped"])
     with site.worker("-c", "1", "-Q", "other") as worker:
-        # Of a queue that it does not consume any more: remote control has told it so.
         app.control.add_consumer("celery")
         wait_until(lambda: admin.zrange(KEY, 0, -1) == [worker.name], 30)
+        send_envelope(app, make_job(app, enveloped.double, 1))
+        wait_until(lambda: len(runs.counts(site.runs)) == 1, 30)
         app.control.cancel_consumer("celery")
-        send_envelope(app, *[make_job(app, enveloped.double, n) for n in range(3)])
-        wait_until(lambda: admin.llen("celery") == 3 or admin.llen(batch_queue("celery")) == 0, 30)
         wait_until(lambda: not admin.exists(KEY), 30)
-        assert worker.stop() == 0
-    assert not admin.exists(batch_queue("celery"))

@@ -1,6 +1,5 @@
 """Locks in workers of their own: some are killed or stop, others have no child processes."""
 
-import signal
 from collections.abc import Callable
 
 import pytest
@@ -9,6 +8,7 @@ import redis
 from tests.servers import wait_until
 from tests.tasks.dedup import TASKS, Producer, locks, monitored, settle
 from tests.tasks.processes import Site
+from tests.tasks.queues import ids
 
 pytestmark = pytest.mark.slow
 
@@ -46,9 +46,10 @@ def test_a_worker_that_stops_keeps_the_locks_of_what_it_gives_back(
 ) -> None:
     site = make_site(tasks=[TASKS])
     with Producer(site) as producer, site.worker("-c", "1") as worker:
-        job = producer.executed.delay("a", how=producer.wait)
-        producer.wait_run(job.id)
-        worker.stop(signal.SIGQUIT)
+        job = producer.executed.apply_async(("a",), countdown=60)
+        worker.wait_log(f"[{job.id}] received")
+        worker.stop()
+        assert ids(admin) == [job.id]
         assert producer.executed.delay("a").id == job.id
 
 

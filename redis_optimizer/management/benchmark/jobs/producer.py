@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-RESULT = 15.0  # seconds to wait for a result
+RESULT = 60.0  # seconds to wait for a result
 
 
 def main() -> None:

@@ -87,12 +87,12 @@ class Site:
 
     def producer(self) -> Producer:
         """Return a producer."""
-        return Producer(self._order_of(PRODUCER))
+        return Producer(self.order_of(PRODUCER))
 
     def worker(self, *flags: str, concurrency: int | None = None) -> CeleryWorker:
         """Return a worker, with flags for `celery worker`."""
         count = ("--concurrency", str(concurrency or self.concurrency))
-        return CeleryWorker(self._order_of(WORKER), [*count, "--loglevel", "ERROR", *flags])
+        return CeleryWorker(self.order_of(WORKER), [*count, "--loglevel", "ERROR", *flags])
 
     def wire(self) -> Wire:
         """Return a counter of what the site sends."""
@@ -124,5 +124,6 @@ class Site:
         """Return how many connections a user has open."""
         return sum(each["user"] == user for each in self.client.client_list())
 
-    def _order_of(self, user: str) -> Order:
+    def order_of(self, user: str) -> Order:
+        """Return what a process is told that is to be counted as PRODUCER or as WORKER."""
         return replace(self._order, url=f"redis://{user}:any@{HOST}:{self.server.port}/0")

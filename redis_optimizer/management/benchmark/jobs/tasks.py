@@ -55,6 +55,8 @@ TASKS: dict[str, tuple[Any, Any, bool, dict[str, Any]]] = {
     "single-kept": (note, note, True, {}),
     "sometimes": (note_or_fail, note_or_fail, True, BATCHED),
     "slow": (note_slowly, note_slowly, False, BATCHED),
+    # As a site would count page views: a second late is soon enough.
+    "usage": (note, note_all, False, {**BATCHED, "bulk": True, "batch_timeout": 1.0}),
     "unique": (note, note, True, {"dedup": "until_executed"}),
     "unique-batched": (
         *(note, note, True),
