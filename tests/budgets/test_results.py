@@ -53,7 +53,7 @@ def test_waiting_is_subscribe_look_and_unsubscribe(app: Celery, admin: redis.Red
     assert sent == ["SUBSCRIBE", "GET", "UNSUBSCRIBE"]
 
 
-def test_a_result_that_was_awaited_is_forgotten_by_two(app: Celery, admin: redis.Redis) -> None:
+def test_a_result_that_was_awaited_is_forgotten_by_one(app: Celery, admin: redis.Redis) -> None:
     result = app.AsyncResult("j")
     app.backend.store_result("j", 1, states.SUCCESS)
     result.get(timeout=5)

@@ -109,7 +109,10 @@ def test_without_keepalive() -> None:
     ("options", "backend"),
     [
         ({}, "redis_optimizer.tasks.results:RedisBackend+redis://h:1/2"),
-        ({"result_url": "redis://r:2/0"}, "redis_optimizer.tasks.results:RedisBackend+redis://r:2/0"),
+        (
+            {"result_url": "redis://r:2/0"},
+            "redis_optimizer.tasks.results:RedisBackend+redis://r:2/0",
+        ),
         ({"results": "django-db"}, "redis_optimizer.tasks.results:DatabaseBackend"),
         ({"results": None}, None),
     ],

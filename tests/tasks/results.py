@@ -49,6 +49,19 @@ def context(job: str, **about: Any) -> Context:
     return Context({"id": job, "task": TASK, **about})
 
 
+def store(
+    app: Celery, job: str, state: str = states.SUCCESS, result: Any = None, **about: Any
+) -> None:
+    """Store the result of a job."""
+    app.backend.store_result(job, result, state, request=context(job, **about))
+
+
+def state(app: Celery, job: str) -> str:
+    """Return what the backend says of a job."""
+    found: str = app.backend.get_task_meta(job, cache=False)["status"]
+    return found
+
+
 def lasting(admin: redis.Redis) -> set[str]:
     """Return the jobs whose results last for longer than the grace."""
     return {

@@ -8,7 +8,6 @@ from celery import Celery
 from celery.worker.consumer import Consumer
 from django.test import override_settings
 
-from redis_optimizer.conf import get_settings
 from redis_optimizer.tasks.consumers import QuietConsumer, SilentConsumer
 
 CHATTER = {"Gossip", "Mingle", "Heart", "Events"}
@@ -58,4 +57,3 @@ def test_it_brings_its_own_step() -> None:
 def test_switched_off_it_is_celerys(consumer_class: type[Consumer]) -> None:
     with override_settings(REDIS_OPTIMIZER={"ENABLED": False}):
         assert set(steps(consumer_class)) >= CHATTER
-    get_settings.cache_clear()

@@ -1,0 +1,113 @@
+"""What the package leans on in Celery and kombu beyond what they document.
+
+``redis_optimizer/tasks/celery_internals.py`` and the names of a consumer's options.
+"""
+
+import inspect
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from celery import Celery
+from celery.app import trace
+from celery.worker import request
+from celery.worker.consumer.gossip import Gossip
+from celery.worker.consumer.heart import Heart
+from celery.worker.consumer.mingle import Mingle
+from kombu import Connection, Queue
+
+from redis_optimizer.embedded import EmbeddedServer
+from redis_optimizer.tasks.celery_internals import (
+    channel_client,
+    is_waiting,
+    set_wait,
+    wait_of,
+    waiting_connection,
+)
+from tests.servers import connect, wait_until
+
+
+@pytest.fixture
+def connection(server: EmbeddedServer) -> Iterator[Connection]:
+    with Connection(server.url) as made:
+        yield made
+
+
+@pytest.mark.parametrize(
+    ("step", "option"),
+    [
+        (Gossip, "without_gossip"),
+        (Mingle, "without_mingle"),
+        (Heart, "without_heartbeat"),
+        (Heart, "heartbeat_interval"),
+    ],
+)
+def test_steps_of_a_consumer_take_the_options_of_the_command_line(step: Any, option: str) -> None:
+    assert option in inspect.signature(step.__init__).parameters
+
+
+def test_a_channel_waits_for_as_long_as_it_is_told(
+    connection: Connection, server: EmbeddedServer
+) -> None:
+    channel: Any = connection.default_channel
+    assert wait_of(channel) == 1
+    set_wait(channel, 0.05)
+    with connect(server).monitor() as monitor, connection.Consumer(Queue("nobody")):
+        with pytest.raises(TimeoutError):
+            connection.drain_events(timeout=0.2)
+        sent = next(e["command"] for e in monitor.listen() if e["command"].startswith("BRPOP"))
+    assert sent.endswith(" 0.05")
+
+
+def test_a_channel_waits_on_the_connection_that_is_there(
+    connection: Connection, server: EmbeddedServer
+) -> None:
+    channel: Any = connection.default_channel
+    prepared = waiting_connection(channel)
+    prepared.send_command("CLIENT", "ID")
+    number = prepared.read_response()
+    assert not is_waiting(channel)
+    with connection.Consumer(Queue("nobody")):
+        with pytest.raises(TimeoutError):
+            connection.drain_events(timeout=0.1)
+        assert is_waiting(channel)
+        clients = connect(server).client_list()
+        assert [c["cmd"] for c in clients if c["id"] == str(number)] == ["brpop"]
+        wait_until(lambda: prepared.can_read(timeout=0), 5)
+
+
+def test_a_channel_lends_the_connection_that_it_acknowledges_on(
+    connection: Connection, server: EmbeddedServer
+) -> None:
+    channel: Any = connection.default_channel
+    admin = connect(server)
+    with channel_client(channel) as client:
+        assert client.ping()
+    before = len(admin.client_list())
+    with channel_client(channel) as client:
+        assert client.ping()
+    assert len(admin.client_list()) == before
+
+
+def test_the_pieces_that_calls_with_several_jobs_are_made_of() -> None:
+    made = inspect.signature(request.create_request_cls).parameters
+    assert list(made)[:5] == ["base", "task", "pool", "hostname", "eventer"]
+    assert "app" in made
+    app = Celery("contract", set_as_current=False)
+    task = app.task(inverse, name="contract.task", shared=False, ignore_result=True)
+    for argument, failed in ((1, False), (0, True)):
+        result, info, runtime, text = trace.trace_task(
+            task, "id", [argument], {}, {"id": "id", "delivery_info": {}}, app=app
+        )
+        assert bool(info) is failed
+        if failed:
+            assert info.state == "FAILURE"
+            assert isinstance(info.retval, ZeroDivisionError)
+            assert "ZeroDivisionError" in result.traceback
+        else:
+            assert (result, text) == (1.0, "1.0")
+            assert runtime >= 0
+
+
+def inverse(number: int) -> float:
+    return 1 / number
