@@ -1,4 +1,4 @@
-"""The middleware: what a request sends to the broker leaves together, when the view has returned."""
+"""The middleware: the jobs that a request sends leave together, when the view has returned."""
 
 import sys
 from collections.abc import Awaitable, Callable

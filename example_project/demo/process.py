@@ -122,7 +122,8 @@ class Process:
                 stdin=subprocess.DEVNULL,
                 stdout=output or subprocess.DEVNULL,
                 stderr=subprocess.STDOUT if output else None,
-                env={**os.environ, **self.environment},
+                # What a process that is killed leaves behind goes with the directory.
+                env={**os.environ, "TMPDIR": str(self.directory), **self.environment},
                 cwd=BASE_DIR,
                 pass_fds=self.descriptors,
                 start_new_session=True,

@@ -124,7 +124,7 @@ class OptimizedTask(_Task):
             return dedup.apply_async(self, send, tuple(args or ()), dict(kwargs or {}), options)
         return send(None, {})
 
-    def AsyncResult(self, task_id: str, **kwargs: Any) -> Any:
+    def AsyncResult(self, task_id: str, **kwargs: Any) -> Any:  # noqa: N802  # its name in Celery
         """Return the result of one of the task's jobs, which sends the job if it still waits."""
         return result_class(self.app)(task_id, backend=self.backend, task_name=self.name, **kwargs)
 

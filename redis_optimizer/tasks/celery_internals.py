@@ -14,6 +14,7 @@ __all__ = [
     "channel_client",
     "consuming_channel",
     "is_waiting",
+    "override",
     "set_wait",
     "wait_of",
     "waiting_connection",
@@ -63,3 +64,13 @@ def waiting_connection(channel: Any) -> Any:
 def is_waiting(channel: Any) -> bool:
     """Tell whether a channel has asked for a job and not read the answer."""
     return bool(channel._in_poll)
+
+
+def override(conf: Any, name: str, value: Any) -> None:
+    """Set a setting of an app, whatever its settings module says.
+
+    Before Celery 5.7 what a namespace brought (``CELERY_...``) comes before what is set later.
+    """
+    conf[name] = value
+    if conf.prefix:
+        conf[f"{conf.prefix}{name}".upper()] = value

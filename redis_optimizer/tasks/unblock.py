@@ -103,7 +103,7 @@ class Wait:
 
 
 class Unblock(StartStopStep):
-    """Wait for jobs as long as the consumer's class says, and end the wait when it is time to stop."""
+    """Wait for jobs as long as the consumer's class says, and end the wait when it stops."""
 
     requires = ("celery.worker.consumer.tasks:Tasks",)
 

@@ -5,6 +5,7 @@ from typing import Any
 from celery.signals import worker_init
 
 from redis_optimizer.connections import PROFILES, Profile
+from redis_optimizer.tasks.celery_internals import override
 from redis_optimizer.tasks.unblock import Unblock
 
 __all__ = ["prepare", "use_profile"]
@@ -31,6 +32,6 @@ def use_profile(conf: Any, profile: Profile) -> None:
     others = {name for known in PROFILES.values() for name in known.transport}
     options = conf.broker_transport_options or {}
     kept = {name: value for name, value in options.items() if name not in others}
-    conf.broker_transport_options = {**kept, **profile.transport}
-    conf.worker_consumer = profile.consumer
-    conf.worker_enable_remote_control = profile.remote_control
+    override(conf, "broker_transport_options", {**kept, **profile.transport})
+    override(conf, "worker_consumer", profile.consumer)
+    override(conf, "worker_enable_remote_control", profile.remote_control)

@@ -20,6 +20,7 @@ from redis_optimizer.embedded import EmbeddedServer
 from redis_optimizer.tasks.celery_internals import (
     channel_client,
     is_waiting,
+    override,
     set_wait,
     wait_of,
     waiting_connection,
@@ -111,3 +112,15 @@ def test_the_pieces_that_calls_with_several_jobs_are_made_of() -> None:
 
 def inverse(number: int) -> float:
     return 1 / number
+
+
+@pytest.mark.parametrize("namespace", [None, "CELERY"])
+def test_a_setting_is_overridden_whatever_its_namespace(namespace: str | None) -> None:
+    app = Celery("site", set_as_current=False)
+    prefix = f"{namespace}_" if namespace else ""
+    settings = {f"{prefix}worker_consumer".upper() if prefix else "worker_consumer": "given"}
+    app.config_from_object(settings, namespace=namespace)
+    assert app.conf.worker_consumer == "given"  # it is read late
+    override(app.conf, "worker_consumer", "ours")
+    assert app.conf.worker_consumer == "ours"
+    assert app.either("worker_consumer") == "ours"

@@ -15,6 +15,11 @@ from tests.servers import wait_until
 from tests.tasks.site import runs
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+HEAD = """
+import django; django.setup()
+from tests.tasks.site.app import app
+app.loader.import_default_modules()
+"""
 READY = 30  # seconds until a worker must be ready
 STOP = 30  # seconds until a process must have ended
 
@@ -90,9 +95,25 @@ class Site:
 
     def produce(self, code: str, **options: Any) -> subprocess.CompletedProcess[str]:
         """Run code in a process in which Django and the Celery app are set up."""
-        head = "import django; django.setup()\nfrom tests.tasks.site.app import app\n"
-        head += "app.loader.import_default_modules()\n"
-        return self.run("-c", head + code, **options)
+        return self.run("-c", HEAD + code, **options)
+
+    @contextlib.contextmanager
+    def start(self, code: str) -> Iterator["subprocess.Popen[str]"]:
+        """Run such a process beside the block; what it prints can be read."""
+        process = subprocess.Popen(
+            [sys.executable, "-c", HEAD + code],
+            cwd=ROOT,
+            env=self.environment(),
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.wait()
+            if process.stdout:
+                process.stdout.close()
 
     @contextlib.contextmanager
     def worker(

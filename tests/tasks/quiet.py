@@ -19,8 +19,9 @@ def worker_settings(profile: str = "metered", url: str = "", **settings: Any) ->
         settings: Added to them.
     """
     given = celery_settings(url or "redis://h", profile, results=None)
-    # Its keys are numbers.
-    given["CELERY_BROKER_TRANSPORT_OPTIONS"].pop("socket_keepalive_options", None)
+    options = given["CELERY_BROKER_TRANSPORT_OPTIONS"]
+    options.pop("socket_keepalive_options", None)  # its keys are numbers
+    options.pop("socket_timeout", None)  # it would end the wait, too, though not as gently
     if not url:
         del given["CELERY_BROKER_URL"]
     return given | settings
@@ -39,10 +40,9 @@ def wait_for_wait(admin: redis.Redis) -> str:
 
 
 def next_wait(admin: redis.Redis) -> float:
-    """Send a job that nobody knows, and return how long the worker then waits for the next."""
+    """End a worker's wait for jobs, and return how long it then waits for the next."""
     with admin.monitor() as monitor:
-        wait_for_wait(admin)
-        admin.lpush("celery", "{}")
+        admin.client_unblock(wait_for_wait(admin))
         for entry in monitor.listen():
             words = str(entry["command"]).split()
             if words[0] == "BRPOP":

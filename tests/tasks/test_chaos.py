@@ -29,6 +29,35 @@ def test_with_early_acknowledgement_jobs_are_lost(tmp_path: Path) -> None:
     assert outcome.missing > 0, outcome
 
 
+@pytest.mark.slow
+def test_a_broker_that_dies_and_comes_back_loses_no_job(tmp_path: Path) -> None:
+    """While one process sends, and a worker runs, what a third sends."""
+    code = """
+import sys, time
+from tests.tasks.site.chaos import work
+for number in range(600):
+    work.delay(f"job-{number}", 0)
+    if number % 50 == 0:
+        print(number, flush=True)
+    time.sleep(0.01)
+"""
+    with EmbeddedServer(persistent=True) as server:
+        site = Site(tmp_path, server.port, tasks=["tests.tasks.site.chaos"], settings=SETTINGS)
+        with site.worker("-c", "2"), site.start(code) as producer:
+            assert producer.stdout is not None
+            for _ in range(2):
+                producer.stdout.readline()
+                producer.stdout.readline()
+                server.kill()
+                producer.stdout.readline()  # it goes on
+                server.restart()
+            assert producer.wait(60) == 0
+        # Celery's worker may have ended with an error of its own: another goes on, as a supervisor
+        # would see to.
+        with site.worker("-c", "2"):
+            wait_until(lambda: len(runs.counts(site.runs)) == 600, 60)
+
+
 def test_a_job_that_kills_its_child_stops_no_other(tmp_path: Path, server: EmbeddedServer) -> None:
     site = Site(
         tmp_path,

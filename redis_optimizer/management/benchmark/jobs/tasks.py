@@ -69,12 +69,13 @@ def declare(name: str) -> None:
     """Make the task of that name."""
     plain, ours, keep, options = TASKS[name]
     common: dict[str, Any] = {"name": name, "acks_late": True, "ignore_result": not keep}
+    task: Any = app.task  # its types know no options of ours
     if ORDER.plain:
-        app.task(**common)(plain)
+        task(**common)(plain)
     else:
         from redis_optimizer.tasks import OptimizedTask
 
-        app.task(base=OptimizedTask, **common, **options)(ours)
+        task(base=OptimizedTask, **common, **options)(ours)
 
 
 for each in TASKS:
