@@ -112,6 +112,6 @@ def _jobs(lists: Lists, content: bytes) -> list[Message]:
     message = lists.read(content)
     jobs = read(message.body, message.content_type, message.content_encoding)
     if not message.headers.get("redelivered"):
-        return jobs
+        return list(jobs)
     finished = Bits(len(jobs), progress.load(lists.client, message.headers["id"]))
     return [job for index, job in enumerate(jobs) if index not in finished]

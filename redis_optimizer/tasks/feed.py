@@ -6,6 +6,7 @@ import logging
 import threading
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from math import ceil
 from time import monotonic
 from typing import Any, Final
 
@@ -14,6 +15,7 @@ from kombu.exceptions import OperationalError
 from redis_optimizer.tasks import progress
 from redis_optimizer.tasks.kombu import send
 from redis_optimizer.tasks.opened import JobMessage, OpenEnvelope, Unit
+from redis_optimizer.tasks.pace import Pace
 
 __all__ = ["UNBOUNDED", "Feed"]
 
@@ -51,6 +53,7 @@ class Feed:
         self._app = consumer.app
         self._is_green = consumer.hub is None and consumer.pool.is_green
         self._start = start
+        self._pace = Pace()
         self._lock = threading.RLock()
         self._waiting: defaultdict[str, list[Waiting]] = defaultdict(list)
         self._fed: Counter[str] = Counter()
@@ -89,15 +92,29 @@ class Feed:
 
     def finish(self, job: JobMessage) -> None:
         """Note that a job is done with; its envelope is acknowledged when all are."""
-        self._finish(job.unit.envelope, [job.index])
-        self._release(job.unit)
+        self.settle(job.unit, [job.index])
 
     def requeue(self, job: JobMessage) -> None:
         """Send a job alone to its queue before it counts as done."""
-        envelope = job.unit.envelope
-        if not self._is_abandoned and not self._hand_back(envelope, [job.index]):
-            self._push([Unit(envelope, [job.index], job.unit.lane)])
-        self._release(job.unit)
+        self.send_again(job.unit, [job.index])
+
+    def settle(self, unit: Unit, indexes: Sequence[int]) -> None:
+        """Note that jobs of a unit are done with."""
+        self._finish(unit.envelope, indexes)
+        self._release(unit, len(indexes))
+
+    def send_again(self, unit: Unit, indexes: Sequence[int]) -> None:
+        """Send jobs of a unit, each alone, to their queue before they count as done."""
+        envelope = unit.envelope
+        if not self._is_abandoned and not self._hand_back(envelope, indexes):
+            self._push([Unit(envelope, [index], unit.lane) for index in indexes])
+        self._release(unit, len(indexes))
+
+    def put_back(self, unit: Unit, indexes: Sequence[int]) -> None:
+        """Let jobs of a unit wait again: it ran the others only."""
+        if not self._is_abandoned:
+            self._push([unit.leave(indexes)])
+        self._release(unit, len(indexes))
 
     def hand_back(self, older_than: float = 0) -> None:
         """Send the jobs that Celery does not have yet to their queue, for other workers.
@@ -163,18 +180,34 @@ class Feed:
 
     def _next(self) -> Unit | None:
         with self._lock:
-            window = PER_PROCESS * (self._consumer.pool.num_processes or 1)
+            window = PER_PROCESS * self._processes()
             lanes = [
                 lane for lane in self._waiting if self._fed[lane] < window or lane == UNBOUNDED
             ]
             if not lanes or not self.is_open:
                 return None
             lane = min(lanes, key=lambda lane: self._waiting[lane][0])
-            *_, unit = heapq.heappop(self._waiting[lane])
-            if not self._waiting[lane]:
-                del self._waiting[lane]
+            *_, unit = self._waiting[lane][0]
+            if (count := self._count(unit)) < len(unit.indexes):
+                unit = unit.take(count)
+            else:
+                heapq.heappop(self._waiting[lane])
+                if not self._waiting[lane]:
+                    del self._waiting[lane]
+            unit.started_at = monotonic()
             self._fed[lane] += 1
             return unit
+
+    def _count(self, unit: Unit) -> int:
+        """Return how many jobs of a unit are to take one place."""
+        if unit.bulk:
+            return len(unit.indexes)
+        if not unit.shares:
+            return 1
+        return min(self._pace.size(unit.task), ceil(unit.size / self._processes()))
+
+    def _processes(self) -> int:
+        return self._consumer.pool.num_processes or 1
 
     def _push(self, units: Iterable[Unit]) -> None:
         with self._lock:
@@ -206,8 +239,7 @@ class Feed:
         return True
 
     def _finish(self, envelope: OpenEnvelope, indexes: Sequence[int]) -> None:
-        for index in indexes:
-            envelope.finish(index)
+        envelope.finish(indexes)
         with self._lock:
             if envelope.finished.left:
                 self._unsaved[envelope.id] = envelope
@@ -220,11 +252,13 @@ class Feed:
         ack = envelope.message.ack_log_error if self._ack_now else envelope.ack
         ack(logger, self._consumer.connection_errors)
 
-    def _release(self, unit: Unit) -> None:
+    def _release(self, unit: Unit, count: int) -> None:
         with self._lock:
-            unit.left -= 1
+            unit.left -= count
             if unit.left:
                 return
+            if unit.shares:
+                self._pace.note(unit.task, (monotonic() - unit.started_at) / len(unit.indexes))
             self._fed[unit.lane] -= 1
             if self._is_pumping or self._is_woken:
                 return

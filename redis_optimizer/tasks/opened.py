@@ -1,7 +1,7 @@
 """An envelope in the hands of a worker, and its jobs as messages of their own."""
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any
@@ -40,10 +40,11 @@ class OpenEnvelope:
         self.has_record = False
         self._lock = threading.Lock()  # pools of threads finish jobs in theirs
 
-    def finish(self, index: int) -> bool:
-        """Note that a job is done with; return whether it was not before."""
+    def finish(self, indexes: Iterable[int]) -> None:
+        """Note that jobs are done with."""
         with self._lock:
-            return self.finished.add(index)
+            for index in indexes:
+                self.finished.add(index)
 
     def unfinished(self) -> list[int]:
         """Return the jobs that are not done with."""
@@ -52,28 +53,50 @@ class OpenEnvelope:
 
 @dataclass(slots=True, eq=False)
 class Unit:
-    """What takes one place in the pool: a job, or jobs that run in one call.
+    """What takes one place in the pool: a job, or several.
 
     Args:
         envelope: Theirs.
-        indexes: Which of the envelope's jobs.
+        indexes: Which of the envelope's jobs, all of one task.
         lane: Units of a lane share a window: see `Feed`.
-        bulk: The jobs run in one call.
+        bulk: The jobs run in one call, and are not to be divided.
+        shares: So many of the jobs as `Pace` says may take one place; else each takes its own.
     """
 
     envelope: OpenEnvelope
     indexes: Sequence[int]
     lane: str
     bulk: bool = False
+    shares: bool = False
+    size: int = field(init=False)
     left: int = field(init=False)
+    started_at: float = field(init=False, default=0.0)
 
     def __post_init__(self) -> None:
-        self.left = len(self.indexes)
+        self.size = self.left = len(self.indexes)
+
+    @property
+    def task(self) -> str:
+        """Return the name of the jobs' task."""
+        return self.envelope.jobs[self.indexes[0]].task
 
     @property
     def priority(self) -> int:
         """Return what its messages came with."""
         return self.envelope.jobs[self.indexes[0]].priority
+
+    def take(self, count: int) -> "Unit":
+        """Take out the first jobs, as a unit of their own."""
+        taken = Unit(self.envelope, self.indexes[:count], self.lane, self.bulk, self.shares)
+        self.indexes = self.indexes[count:]
+        self.left = len(self.indexes)
+        return taken
+
+    def leave(self, indexes: Sequence[int]) -> "Unit":
+        """Take out jobs that have not run, as a unit of their own."""
+        ran = set(self.indexes) - set(indexes)
+        self.indexes = [index for index in self.indexes if index in ran]
+        return Unit(self.envelope, indexes, self.lane, self.bulk, self.shares)
 
 
 class JobMessage(ReceivedMessage):

@@ -47,7 +47,7 @@ def main() -> None:
                 runs = site.wait_ran(jobs, worker, lambda done: None)
                 counts = wire.counts()
                 connections = site.connections(PRODUCER), site.connections(WORKER)
-        sent = make_sent(counts, jobs, Counter(), runs, None)
+        sent = make_sent(counts, jobs, Counter(), runs)
         print(
             f"{side.name}: {jobs:,} requests in {took:.1f} s; {sent.per_job:.3f} commands and"
             f" {sent.round_trips / jobs:.3f} round trips per job; {sent.missing} lost,"

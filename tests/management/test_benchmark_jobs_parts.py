@@ -65,30 +65,30 @@ class TestSent:
     )
 
     def test_leaves_out_who_asks_for_the_progress(self) -> None:
-        sent = make_sent(self.COUNTS, 2, Counter(), [Run(0, 1.0), Run(1, 2.0)], None)
+        sent = make_sent(self.COUNTS, 2, Counter(), [Run(0, 1.0), Run(1, 2.0)])
         assert sent.producer == Counter(LPUSH=2)
         assert sent.worker == Counter(BRPOP=2)
         assert sent.other == Counter({"CLIENT UNBLOCK": 1})
         assert sent.round_trips == 5
         assert sent.per_job == 2.5
-        assert sent.rate is None
+        assert sent.rates is None
 
     @pytest.mark.parametrize(
-        ("numbers", "seconds", "missing", "twice"),
+        ("numbers", "rounds", "missing", "twice"),
         [
-            ([0, 1], None, 0, 0),
-            ([0], None, 1, 0),
-            ([0, 1, 1], None, 0, 1),
-            ([0, 0, 0], None, 1, 2),
-            ([0, 1, 0, 1], 2.0, 0, 0),
-            ([0, 1, 0], 2.0, 1, 0),
-            ([0, 0, 0, 1], 2.0, 1, 1),
+            ([0, 1], 1, 0, 0),
+            ([0], 1, 1, 0),
+            ([0, 1, 1], 1, 0, 1),
+            ([0, 0, 0], 1, 1, 2),
+            ([0, 1, 0, 1], 2, 0, 0),
+            ([0, 1, 0], 2, 1, 0),
+            ([0, 0, 0, 1], 2, 1, 1),
         ],
     )
     def test_tells_lost_jobs_from_those_that_ran_twice(
-        self, numbers: list[int], seconds: float | None, missing: int, twice: int
+        self, numbers: list[int], rounds: int, missing: int, twice: int
     ) -> None:
-        sent = make_sent(self.COUNTS, 2, Counter(), [Run(n, 1.0) for n in numbers], seconds)
+        sent = make_sent(self.COUNTS, 2, Counter(), [Run(n, 1.0) for n in numbers], rounds)
         assert (sent.missing, sent.twice) == (missing, twice)
 
 
@@ -101,7 +101,8 @@ def test_the_table_shows_both_sides() -> None:
             other=Counter(),
             round_trips=4 * commands,
             start_up=Counter(PING=1),
-            seconds=seconds,
+            sending=seconds / 2,
+            running=seconds,
         )
         stop = Stop(seconds=2.5, unacknowledged=0, missing=0, twice=1)
         return Figures(
@@ -118,6 +119,7 @@ def test_the_table_shows_both_sides() -> None:
         " Python 3.13",
         "results ignored 10.00 0.100",
         "results ignored 4.00 0.040",
+        "results ignored 500 4,000 8.0 times",
         "results ignored 250 2,000 8.0 times",
         "results stored after 1,000 runs 1,000 10",
         "connections of a web process with 8 threads 40 40",

@@ -116,7 +116,7 @@ def test_its_message_is_an_ordinary_one_for_the_queue_beside(app: Celery) -> Non
     assert message.headers["ignore_result"] is True
     assert message.headers["argsrepr"] == "(3 x site.task)"
     assert message.properties["delivery_mode"] == 2
-    assert read(message.body, message.content_type, message.content_encoding) == jobs
+    assert list(read(message.body, message.content_type, message.content_encoding)) == jobs
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from django.conf import settings
 from django.test import override_settings
 
 from redis_optimizer.tasks.results import RedisBackend
+from tests.servers import wait_until
 from tests.tasks.results import (
     FAILED,
     KEPT,
@@ -226,3 +227,16 @@ def test_threads_do_not_mix_what_they_store(admin: redis.Redis) -> None:
     assert len(lasting(admin)) == admin.llen(KEPT) == 400
     for job in lasting(admin):
         assert app.backend.get_task_meta(job)["result"] == job
+
+
+def test_a_result_that_nobody_tells_of_is_found(app: Celery, admin: redis.Redis) -> None:
+    """As when it is published after the read and before the server knows of the subscription."""
+    result = AsyncResult("j", app=app)
+    found: list[Any] = []
+    thread = threading.Thread(target=lambda: found.append(result.get(timeout=20)))
+    thread.start()
+    wait_until(lambda: admin.pubsub_numsub("celery-task-meta-j")[0][1] == 1)
+    meta = app.backend.encode({"status": states.SUCCESS, "result": 7, "task_id": "j"})
+    admin.set("celery-task-meta-j", meta)
+    thread.join(20)
+    assert found == [7]

@@ -1,10 +1,12 @@
 """Celery's Redis result backends on fewer commands."""
 
 import contextlib
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cached_property
+from time import monotonic
 from traceback import format_exc
 from typing import TYPE_CHECKING, Any, Final
 
@@ -29,6 +31,7 @@ __all__ = ["Outcome", "RedisBackend", "ResultConsumer", "SentinelBackend"]
 Outcome = tuple[str, Any, str, str | None, Any]
 """The arguments of ``store_result``: task id, result, state, traceback, request."""
 
+LOOK_AGAIN: Final = 0.5  # seconds
 MAX_TEXT: Final = 512 * 1024**2  # Redis's own limit of a value
 MAX_RECORDS: Final = 200  # in one call of the script: it holds up the server for about 2 ms
 MAX_BYTES: Final = 4 * 1024**2  # in one call, unless a single result is larger
@@ -47,10 +50,32 @@ _current: ContextVar[_Storing | None] = ContextVar("redis_optimizer.storing", de
 
 
 class ResultConsumer(CeleryResultConsumer):
-    """Celery's, but it unsubscribes only from what it has subscribed to."""
+    """Celery's, but it unsubscribes only from what it has subscribed to, and looks once more.
+
+    A subscription and the read after it go over two connections: should the read come first, and
+    the result between the two, nobody would tell of it.
+    """
 
     backend: CeleryRedisBackend
     subscribed_to: set[Any]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._again: deque[tuple[float, Any, dict[str, Any]]] = deque()
+
+    def on_wait_for_pending(self, result: Any, timeout: float | None = None, **kwargs: Any) -> None:
+        """Read what is there when somebody begins to wait for it, and once more a little later."""
+        super().on_wait_for_pending(result, timeout=timeout, **kwargs)
+        self._again.append((monotonic() + LOOK_AGAIN, result, {"timeout": timeout, **kwargs}))
+
+    def drain_events(self, timeout: float | None = None) -> None:
+        """Take what has been published, or wait for it."""
+        while self._again and self._again[0][0] <= monotonic():
+            with contextlib.suppress(IndexError):  # another thread took it
+                _, result, kwargs = self._again.popleft()
+                if not result.on_ready.ready:
+                    super().on_wait_for_pending(result, **kwargs)
+        super().drain_events(timeout)
 
     def cancel_for(self, task_id: str) -> None:
         """Stop listening for a result.

@@ -8,8 +8,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -113,6 +113,15 @@ class CeleryWorker:
     def tail(self) -> str:
         """Return the end of its log."""
         return "\n".join(self._log.read_text(errors="replace").strip().splitlines()[-5:])
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Keep it and its children from running while the block runs."""
+        os.killpg(self._process.pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.killpg(self._process.pid, signal.SIGCONT)
 
     def stop(self) -> float:
         """Tell it to stop; return how many seconds it took.

@@ -60,12 +60,18 @@ def _rows(report: Report) -> Iterator[Row]:
 
 
 def _rates(report: Report, titles: Sequence[str]) -> Iterator[Row]:
-    timed = [title for title in titles if report.ours.sent[title].rate]
-    if timed:
-        yield Row("jobs per second, until the last has run")
-    for title in timed:
-        plain, ours = (side.sent[title].rate or 0.0 for side in (report.plain, report.ours))
-        yield Row(f"  {title}", f"{plain:,.0f}", f"{ours:,.0f}", f"{ours / plain:,.1f} times")
+    for place, heading in enumerate(("jobs sent per second", "jobs run per second")):
+        lines = []
+        for title in titles:
+            plain, ours = report.plain.sent[title].rates, report.ours.sent[title].rates
+            if plain and ours:
+                times = f"{ours[place] / plain[place]:,.1f} times"
+                lines.append(
+                    Row(f"  {title}", f"{plain[place]:,.0f}", f"{ours[place]:,.0f}", times)
+                )
+        if lines:
+            yield Row(heading)
+            yield from lines
 
 
 def _states(report: Report) -> Iterator[Row]:

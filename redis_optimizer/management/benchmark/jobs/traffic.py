@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from redis_optimizer.management.benchmark.jobs.ledger import Run
@@ -25,7 +26,8 @@ class Sent:
         other: administrative commands, of which the server does not show who sent them.
         round_trips: of both.
         start_up: what the producer sent before, to connect and for its first jobs.
-        seconds: from the first call until the last job had run, in a run that was not counted.
+        sending: seconds for the calls alone, in a run that was not counted.
+        running: seconds for a worker that then began until the last job had run.
         missing, twice: jobs that did not run, and runs too many, in both runs.
     """
 
@@ -35,7 +37,8 @@ class Sent:
     other: Counter[str]
     round_trips: int
     start_up: Counter[str]
-    seconds: float | None = None
+    sending: float = 0.0
+    running: float = 0.0
     missing: int = 0
     twice: int = 0
 
@@ -45,9 +48,11 @@ class Sent:
         return (self.producer + self.worker + self.other).total() / self.jobs
 
     @property
-    def rate(self) -> float | None:
-        """Return the jobs per second."""
-        return None if self.seconds is None else self.jobs / self.seconds
+    def rates(self) -> tuple[float, float] | None:
+        """Return the jobs per second that are sent, and that run; None when nobody took the time."""
+        if not self.sending or not self.running:
+            return None
+        return self.jobs / self.sending, self.jobs / self.running
 
     def as_dict(self) -> dict[str, Any]:
         """Return the figures for `json.dumps`."""
@@ -65,7 +70,8 @@ class Sent:
             "worker": scale(self.worker),
             "other": scale(self.other),
             "producer_start_up": dict(self.start_up.most_common()),
-            "jobs_per_second": None if self.rate is None else round(self.rate, 1),
+            "jobs_sent_per_second": self.rates and round(self.rates[0], 1),
+            "jobs_run_per_second": self.rates and round(self.rates[1], 1),
             "jobs_missing": self.missing,
             "jobs_run_twice": self.twice,
         }
@@ -77,7 +83,8 @@ def run_jobs(
     """Send jobs of a task through a worker, twice: once to count commands, once for the time.
 
     Args:
-        timed: whether to send them the second time, when MONITOR slows nobody down.
+        timed: whether to send them the second time, when MONITOR slows nobody down. The worker
+            begins when all are sent, so that neither side waits for the other.
     """
     runs: list[Run] = []
     with site.producer() as producer:
@@ -88,14 +95,18 @@ def run_jobs(
             producer.send("calls", task=task, numbers=list(range(jobs)))
             runs += site.wait_ran(jobs, worker, note)
             counts = wire.counts()
-        seconds = None
-        if timed:
-            site.ledger.clear()
-            started, _ = producer.send("calls", task=task, numbers=list(range(jobs)))
-            second = site.wait_ran(jobs, worker, lambda done: note(jobs + done))
-            seconds = max(run.at for run in second) - started
-            runs += second
-    return make_sent(counts, jobs, start_up, runs, seconds)
+        if not timed:
+            return make_sent(counts, jobs, start_up, runs)
+        site.ledger.clear()
+        with worker.paused():
+            began, ended = producer.send("calls", task=task, numbers=list(range(jobs)))
+            resumed = time.monotonic()
+        second = site.wait_ran(jobs, worker, lambda done: note(jobs + done))
+    return replace(
+        make_sent(counts, jobs, start_up, runs + second, rounds=2),
+        sending=ended - began,
+        running=max(run.at for run in second) - resumed,
+    )
 
 
 def send_in_blocks(site: Site, worker: CeleryWorker, task: str, jobs: int, note: Note) -> Sent:
@@ -111,7 +122,7 @@ def send_in_blocks(site: Site, worker: CeleryWorker, task: str, jobs: int, note:
             producer.send("blocks", task=task, numbers=numbers, size=site.batch_size)
         runs = site.wait_ran(jobs, worker, note)
         counts = wire.counts()
-    return make_sent(counts, jobs, start_up, runs, None)
+    return make_sent(counts, jobs, start_up, runs)
 
 
 def send_duplicates(site: Site, task: str, jobs: int) -> Sent:
@@ -122,7 +133,7 @@ def send_duplicates(site: Site, task: str, jobs: int) -> Sent:
         wire.restart()
         producer.send("calls", task=task, numbers=[0] * jobs, queue="untaken")
         counts = wire.counts()
-    return make_sent(counts, jobs, start_up, None, None)
+    return make_sent(counts, jobs, start_up, None)
 
 
 def warm_up(site: Site, worker: CeleryWorker, producer: Producer, task: str) -> None:
@@ -138,16 +149,20 @@ def make_sent(
     jobs: int,
     start_up: Counter[str],
     runs: list[Run] | None,
-    seconds: float | None,
+    rounds: int = 1,
 ) -> Sent:
-    """Return the figures of one case; `runs` is None where no job was to run."""
+    """Return the figures of one case.
+
+    Args:
+        runs: of its jobs; None where no job was to run.
+        rounds: how often each job was sent.
+    """
     by_user = counts.by_user()
     shown: Counter[str] = Counter()
     for commands in by_user.values():
         shown.update(commands)
     ours = by_user.get("default", Counter())  # what asks for the progress
     times = Counter(run.number for run in runs or ())
-    rounds = 1 if seconds is None else 2
     return Sent(
         jobs=jobs,
         producer=by_user.get(PRODUCER, Counter()),
@@ -155,7 +170,6 @@ def make_sent(
         other=counts.commands - shown,
         round_trips=counts.reads - ours.total(),
         start_up=start_up,
-        seconds=seconds,
         missing=0 if runs is None else rounds * jobs - sum(min(n, rounds) for n in times.values()),
         twice=sum(max(n - rounds, 0) for n in times.values()),
     )
