@@ -1,29 +1,16 @@
-"""Run many jobs in one call of a task's function, each with an outcome of its own.
-
-Celery's tracer runs for each job, so that results, signals, handlers and logs are those of an
-ordinary job. The first one's calls the function, with all jobs; the others find their outcome.
-"""
+"""The jobs that one call of a task's function gets, each with an outcome of its own."""
 
 import logging
 import threading
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, Self
 
-from billiard.einfo import ExceptionInfo
-from celery import current_app, states
 from celery.app.task import Context
-from celery.app.trace import trace_task
 from celery.exceptions import Reject, SoftTimeLimitExceeded
 
-__all__ = ["Job", "run_bulk", "run_one"]
+__all__ = ["Call", "Job", "run_one"]
 
 logger = logging.getLogger(__name__)
-
-Result = tuple[str, Any, str, str | None, Context]
-"""What ``store_many`` of a backend takes: id, result, state, traceback, request."""
-
-Outcome = tuple[int, Any, Any]
-"""What Celery's tracer returns for one: failed or not, an ExceptionInfo or text, seconds."""
 
 DONE: Final = "done"
 FAILED: Final = "failed"
@@ -40,7 +27,7 @@ class Job:
         id: Its id.
         args: Positional arguments of the call.
         kwargs: Keyword arguments of the call.
-        request: What ``self.request`` is in other tasks, or what it is made of.
+        request: What ``self.request`` is in other tasks, or what returns what it is made of.
     """
 
     __slots__ = ("_countdown", "_request", "_state", "_value", "args", "id", "kwargs")
@@ -50,7 +37,7 @@ class Job:
         id: str,
         args: Sequence[Any],
         kwargs: Mapping[str, Any],
-        request: Context | dict[str, Any],
+        request: Context | Callable[[], dict[str, Any]],
     ) -> None:
         self.id = id
         self.args = tuple(args)
@@ -66,8 +53,8 @@ class Job:
     @property
     def request(self) -> Context:
         """Return what ``self.request`` is in other tasks."""
-        if not isinstance(self._request, Context):  # few functions look at it, and it costs 12 us
-            self._request = Context(self._request)
+        if not isinstance(self._request, Context):  # few functions look at it, and it costs 15 us
+            self._request = Context(self._request())
         return self._request
 
     @request.setter
@@ -78,6 +65,16 @@ class Job:
     def has_outcome(self) -> bool:
         """Return whether something was said about it."""
         return bool(self._state)
+
+    @property
+    def is_done(self) -> bool:
+        """Return whether it has succeeded."""
+        return self._state == DONE
+
+    @property
+    def result(self) -> Any:
+        """Return what it has succeeded with."""
+        return self._value
 
     def done(self, result: Any = None) -> None:
         """Let it have succeeded.
@@ -118,53 +115,35 @@ def run_one(task: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
     Raises:
         BaseException: what the job failed with.
     """
-    call: _Call | None = getattr(_running, "call", None)
+    call: Call | None = getattr(_running, "call", None)
     if call is not None and (job := call.jobs.get(task.request.id or "")) is not None:
         job.request = task.request  # what Celery made, children and all
         return call.conclude(job)
     return _run_alone(task, Job(task.request.id or "", args, kwargs, task.request))
 
 
-def run_bulk(name: str, requests: Sequence[dict[str, Any]]) -> list[Outcome]:
-    """Run jobs of one task in one call of its function: what the pool is given.
+class Call:
+    """One call of a function with several jobs, within a block.
+
+    The tracer of the first job that comes to it makes the call; the others find their outcome.
 
     Args:
-        name: Name of the task.
-        requests: What Celery's tracer takes as the request of each job, its arguments included.
-
-    Returns:
-        The outcome of each.
+        task: Whose function.
+        jobs: The jobs.
     """
-    task = current_app.tasks[name]
-    jobs = [Job(request["id"], request["args"], request["kwargs"], request) for request in requests]
-    # Stored afterwards, by one command, where the backend can.
-    store_many = getattr(task.backend, "store_many", None)
-    kept = {request["id"] for request in requests if store_many and _is_kept(task, request)}
-    for request in requests:
-        if request["id"] in kept:
-            request["ignore_result"] = True
-    results: list[Result] = []
-    _running.call = _Call(task, jobs)
-    try:
-        outcomes = [
-            _trace(task, request, results if request["id"] in kept else None, job)
-            for request, job in zip(requests, jobs, strict=True)
-        ]
-    finally:
-        _running.call = None
-    if store_many and results:
-        store_many(results)
-    return outcomes
-
-
-class _Call:
-    """One call of a function with several jobs."""
 
     def __init__(self, task: Any, jobs: Sequence[Job]) -> None:
         self.jobs = {job.id: job for job in jobs}
         self._task = task
         self._is_made = False
         self._is_out_of_time = False
+
+    def __enter__(self) -> Self:
+        _running.call = self
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        _running.call = None
 
     def conclude(self, job: Job) -> Any:
         """Return or raise the outcome of a job, in its own tracer."""
@@ -206,30 +185,6 @@ def _spread(jobs: Sequence[Job], result: Any) -> None:
     for job, value in zip(jobs, given, strict=True):
         if not job.has_outcome:
             job.done(value)
-
-
-def _is_kept(task: Any, request: dict[str, Any]) -> bool:
-    ignored = request.get("ignore_result")
-    return not (task.ignore_result if ignored is None else ignored)
-
-
-def _trace(task: Any, request: dict[str, Any], results: list[Result] | None, job: Job) -> Outcome:
-    try:
-        result, info, runtime, text = trace_task(
-            task, job.id, request["args"], request["kwargs"], request, app=task.app
-        )
-    except Exception as error:  # a handler's Reject: Celery's pool would report it like this
-        return 1, ExceptionInfo((type(error), error, error.__traceback__)), 0.0
-    if results is not None:
-        job.request.ignore_result = False
-        if not info:
-            results.append((job.id, result, states.SUCCESS, None, job.request))
-        elif info.state == states.FAILURE:
-            results.append((job.id, info.retval, info.state, result.traceback, job.request))
-        elif info.state == states.RETRY:
-            # At once: the next run, whose outcome this must not overwrite, may begin any time.
-            task.backend.mark_as_retry(job.id, info.retval.exc, result.traceback, job.request)
-    return (1, result, runtime) if info else (0, text, runtime)
 
 
 _running = threading.local()

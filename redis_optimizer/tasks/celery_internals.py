@@ -3,18 +3,22 @@
 A contract test holds each of it: ``tests/contracts/test_celery.py``.
 """
 
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import redis
+from celery.app import trace
 from kombu.exceptions import OperationalError
 
 __all__ = [
     "channel_client",
     "consuming_channel",
+    "has_own_tracer",
     "is_waiting",
     "override",
+    "receivers_of",
     "set_wait",
     "wait_of",
     "waiting_connection",
@@ -74,3 +78,17 @@ def override(conf: Any, name: str, value: Any) -> None:
     conf[name] = value
     if conf.prefix:
         conf[f"{conf.prefix}{name}".upper()] = value
+
+
+def has_own_tracer(task: Any) -> bool:
+    """Tell whether something wraps the function that traces a task's jobs, as Sentry does."""
+    return getattr(task.__trace__, "__globals__", None) is not vars(trace)
+
+
+def receivers_of(signal: Any) -> Iterator[Any]:
+    """Return what listens to a signal of Celery's, to any sender's."""
+    for _, receiver in signal.receivers:
+        if isinstance(receiver, weakref.ReferenceType):
+            receiver = receiver()
+        if receiver is not None:
+            yield receiver

@@ -9,9 +9,10 @@ from typing import Any
 from kombu.message import Message as ReceivedMessage
 
 from redis_optimizer.tasks.message import Message
+from redis_optimizer.tasks.packed import Jobs
 from redis_optimizer.tasks.progress import Bits
 
-__all__ = ["JobMessage", "OpenEnvelope", "Unit"]
+__all__ = ["JobMessage", "OpenEnvelope", "Unit", "delivered_with"]
 
 
 class OpenEnvelope:
@@ -29,7 +30,7 @@ class OpenEnvelope:
         identity: str,
         message: ReceivedMessage,
         ack: Callable[..., Any],
-        jobs: Sequence[Message],
+        jobs: Jobs,
     ) -> None:
         self.id = identity
         self.message = message
@@ -126,13 +127,9 @@ class JobMessage(ReceivedMessage):
             content_type=source.content_type,
             content_encoding=source.content_encoding,
             delivery_info=delivery,
-            properties=source.properties
-            | {
-                "delivery_info": delivery,
-                "delivery_tag": envelope.delivery_tag,
-                "priority": source.priority,
-                "body_encoding": envelope.properties.get("body_encoding"),
-            },
+            properties=delivered_with(
+                source, envelope.delivery_tag, envelope.properties.get("body_encoding")
+            ),
             headers=source.headers,
             accept=envelope.accept,
             postencode="utf-8",
@@ -168,3 +165,19 @@ class JobMessage(ReceivedMessage):
     def requeue(self) -> None:
         """Have the job run again."""
         self.reject(requeue=True)
+
+
+def delivered_with(job: Message, delivery_tag: Any, body_encoding: Any) -> dict[str, Any]:
+    """Return the properties that kombu would have received a job with, had it come alone.
+
+    Args:
+        job: It.
+        delivery_tag: Of its envelope.
+        body_encoding: Of its envelope.
+    """
+    return job.properties | {
+        "delivery_info": {"exchange": job.exchange, "routing_key": job.routing_key},
+        "delivery_tag": delivery_tag,
+        "priority": job.priority,
+        "body_encoding": body_encoding,
+    }

@@ -13,7 +13,8 @@ from celery.exceptions import InvalidTaskError
 from kombu.exceptions import ContentDisallowed, DecodeError, OperationalError
 from kombu.message import Message as ReceivedMessage
 
-from redis_optimizer.tasks import bulk_request, progress
+from redis_optimizer.tasks import progress
+from redis_optimizer.tasks.dispatcher import Dispatcher
 from redis_optimizer.tasks.envelope import NAME, read, unpack
 from redis_optimizer.tasks.feed import UNBOUNDED, Feed
 from redis_optimizer.tasks.kombu import broker_client, send
@@ -38,11 +39,11 @@ class Opener:
         self._app = app
         self._consumer = consumer
         self._callbacks: Iterable[Callable[..., Any]] = ()
-        self._bulk = bulk_request.Dispatcher(app, consumer)
         feed = getattr(consumer, "envelope_feed", None)
         if feed is None or not feed.is_open:  # tasks may be loaded anew while envelopes are open
             feed = consumer.envelope_feed = Feed(consumer, self._start)
         self.feed: Feed = feed
+        self._dispatcher = Dispatcher(app, consumer, feed, self._guard)
 
     def open(
         self,
@@ -98,29 +99,42 @@ class Opener:
             progress.forget(self._app, [identity])
 
     def _units(self, envelope: OpenEnvelope) -> list[Unit]:
-        tasks, buckets = self._app.tasks, self._consumer.task_buckets
-        units = []
-        together: dict[tuple[Any, ...], list[int]] = {}
-        for index, job in enumerate(envelope.jobs):
-            limited = buckets[job.task]
-            if job.headers.get("eta"):
-                units.append(Unit(envelope, [index], UNBOUNDED))
-            elif limited or not getattr(tasks.get(job.task), "bulk", False):
-                # A rate limit counts jobs: with one, even those of a bulk task run one by one.
-                units.append(Unit(envelope, [index], job.task if limited else ""))
-            else:
+        units: dict[Any, tuple[list[int], dict[str, Any]]] = {}
+        jobs, previous, runs = envelope.jobs, "", 0
+        for index in range(len(jobs)):
+            name = jobs.field(index, "task")
+            limits = jobs.header(index, "timelimit") or ()
+            options = self._options(name, any(limits), bool(jobs.header(index, "eta")))
+            key: Any
+            if options.get("bulk"):
                 # A time limit is that of a call: jobs share one where they have the same.
-                limits = job.headers.get("timelimit") or ()
-                together.setdefault((job.task, *limits), []).append(index)
-        return units + [Unit(envelope, indexes, "", bulk=True) for indexes in together.values()]
+                key = name, *limits
+            else:  # the order of jobs of several tasks is kept
+                runs += previous != name
+                key = runs, *options.items()
+            previous = name
+            units.setdefault(key, ([], options))[0].append(index)
+        return [Unit(envelope, indexes, **options) for indexes, options in units.values()]
+
+    def _options(self, name: str, has_limit: bool, has_eta: bool) -> dict[str, Any]:
+        """Return what is to be said of a unit with a job."""
+        if has_eta:
+            return {"lane": UNBOUNDED}
+        if self._consumer.task_buckets[name]:
+            # A rate limit counts jobs: with one, even those of a bulk task run one by one.
+            return {"lane": name}
+        task = self._app.tasks.get(name)
+        if getattr(task, "bulk", False):
+            return {"lane": "", "bulk": True}
+        return {"lane": "", "shares": task is not None and not has_limit and _may_share(task)}
 
     def _start(self, unit: Unit) -> None:
-        feed = self.feed
-        jobs = [JobMessage(unit, index, feed.finish, feed.requeue) for index in unit.indexes]
-        if unit.bulk:
-            self._bulk.start(unit.envelope.jobs[unit.indexes[0]].task, jobs, self._guard)
+        if unit.bulk or len(unit.indexes) > 1:
+            self._dispatcher.start(unit)
         else:
-            self._guard(jobs[0], self._hand_over)
+            feed = self.feed
+            job = JobMessage(unit, unit.indexes[0], feed.finish, feed.requeue)
+            self._guard(job, self._hand_over)
 
     def _hand_over(self, job: JobMessage) -> None:
         try:
@@ -143,6 +157,16 @@ class Opener:
             logger.exception("Job %s of an envelope could not be started", job.source.id)
             job.reject(requeue=True)
         return None
+
+
+def _may_share(task: Any) -> bool:
+    """Tell whether a job may go to the pool with others: it can be sent again when one fails it."""
+    return bool(
+        task.acks_late
+        and task.time_limit is None
+        and task.soft_time_limit is None
+        and task.Request == Task.Request
+    )
 
 
 class EnvelopeTask(Task):  # type: ignore[type-arg]  # its arguments are of no concern here

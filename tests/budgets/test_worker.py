@@ -55,7 +55,7 @@ def settle(admin: redis.Redis) -> None:
 
 def test_metered(idle: Callable[[str], list[int]]) -> None:
     commands, connections = idle("metered")
-    # In 20 minutes it sends 3.5 a minute: a look for lost messages, which is four, or one of the
+    # In 20 minutes it sends 3.8 a minute: a look for lost messages, which is four, or one of the
     # few others may fall into the window.
     assert commands <= 5
     assert connections <= 5

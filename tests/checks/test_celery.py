@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from celery import Celery
+from celery.app import app_or_default
 from django.test import override_settings
 
 from redis_optimizer.checks.celery import check_app, check_celery
@@ -34,7 +35,14 @@ def test_our_settings_are_right(profile: str) -> None:
 
 
 def test_the_current_app_is_checked() -> None:
-    assert check_celery() == []
+    before = app_or_default()
+    app = Celery("checked", broker=URL)
+    try:
+        assert check_celery() == []
+        app.conf.broker_transport_options = {"polling_interval": 30}
+        assert [message.id for message in check_celery()] == ["redis_optimizer.W022"]
+    finally:
+        before.set_current()
 
 
 def test_a_broker_that_is_not_redis_is_left_alone() -> None:

@@ -3,6 +3,7 @@
 ``redis_optimizer/tasks/celery_internals.py`` and the names of a consumer's options.
 """
 
+import functools
 import inspect
 from collections.abc import Iterator
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 from celery import Celery
 from celery.app import trace
+from celery.utils.dispatch import Signal
 from celery.worker import request
 from celery.worker.consumer.gossip import Gossip
 from celery.worker.consumer.heart import Heart
@@ -19,8 +21,10 @@ from kombu import Connection, Queue
 from redis_optimizer.embedded import EmbeddedServer
 from redis_optimizer.tasks.celery_internals import (
     channel_client,
+    has_own_tracer,
     is_waiting,
     override,
+    receivers_of,
     set_wait,
     wait_of,
     waiting_connection,
@@ -112,6 +116,40 @@ def test_the_pieces_that_calls_with_several_jobs_are_made_of() -> None:
 
 def inverse(number: int) -> float:
     return 1 / number
+
+
+def test_a_tracer_that_something_wraps_is_told_from_celerys() -> None:
+    app = Celery("contract", set_as_current=False)
+    app.task(inverse, name="contract.task", shared=False)
+    task: Any = app.tasks["contract.task"]
+    assert has_own_tracer(task)  # there is none yet
+    trace.trace_task(task, "id", [1], {}, {"id": "id", "delivery_info": {}}, app=app)
+    assert not has_own_tracer(task)
+    original = task.__trace__
+    task.__trace__ = functools.wraps(original)(lambda *args: original(*args))
+    assert has_own_tracer(task)
+
+
+def test_what_listens_to_a_signal_is_known() -> None:
+    signal = Signal(name="contract", providing_args=set())
+    bound = Listener()
+    signal.connect(listen)
+    signal.connect(bound.listen)
+    signal.connect(inverse_of, weak=False, sender=bound)
+    assert list(receivers_of(signal)) == [listen, bound.listen, inverse_of]
+
+
+class Listener:
+    def listen(self, **kwargs: Any) -> None:
+        """Be told."""
+
+
+def listen(**kwargs: Any) -> None:
+    """Be told."""
+
+
+def inverse_of(sender: Any, **kwargs: Any) -> None:
+    """Be told by one sender."""
 
 
 @pytest.mark.parametrize("namespace", [None, "CELERY"])

@@ -14,6 +14,7 @@ from redis_optimizer.tasks import feed as module
 from redis_optimizer.tasks.feed import Feed
 from redis_optimizer.tasks.message import Message
 from redis_optimizer.tasks.opened import JobMessage, OpenEnvelope, Unit
+from redis_optimizer.tasks.packed import Jobs, pack
 
 
 class Timer:
@@ -81,11 +82,23 @@ class Stage:
                 self.jobs[key].ack()
 
     def open(
-        self, name: str, size: int, priority: int = 0, lane: str = "", together: bool = False
+        self,
+        name: str,
+        size: int,
+        priority: int = 0,
+        lane: str = "",
+        together: bool = False,
+        shares: bool = False,
     ) -> OpenEnvelope:
         jobs = [
             Message(
-                **{"id": f"{name}{n}", "task": "t", "body": "", "content_type": "", "headers": {}},
+                **{
+                    "id": f"{name}{n}",
+                    "task": "t",
+                    "body": "",
+                    "content_type": "",
+                    "headers": {"id": f"{name}{n}"},
+                },
                 **{"content_encoding": "", "properties": {}, "exchange": "", "routing_key": "q"},
                 priority=priority,
             )
@@ -93,9 +106,10 @@ class Stage:
         ]
         message = ReceivedMessage(channel=SimpleNamespace(no_ack_consumers=None))
         message.ack = lambda multiple=False: self.acknowledged.append(name)
-        envelope = OpenEnvelope(name, message, message.ack_log_error, jobs)
-        groups = [range(size)] if together else [[index] for index in range(size)]
-        self.feed.add(envelope, [Unit(envelope, group, lane, together) for group in groups])
+        envelope = OpenEnvelope(name, message, message.ack_log_error, Jobs(pack(jobs)))
+        is_one = together or shares
+        groups = [range(size)] if is_one else [[index] for index in range(size)]
+        self.feed.add(envelope, [Unit(envelope, group, lane, together, shares) for group in groups])
         return envelope
 
     def finish(self, name: str, index: int) -> None:

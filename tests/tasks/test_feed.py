@@ -206,6 +206,55 @@ def test_progress_that_could_not_be_written_is_written_later(stage: Stage) -> No
     assert stage.records == [{"a": b"\x01"}]
 
 
+def test_quick_jobs_go_several_at_a_time_but_to_every_process(stage: Stage) -> None:
+    def hold(unit: Unit) -> None:
+        units.append(unit)
+
+    units: list[Unit] = []
+    stage.feed._start = hold
+    stage.open("a", 100, shares=True)
+    assert [list(unit.indexes) for unit in units] == [[0], [1], [2], [3]]
+    stage.now += 0.005
+    stage.feed.settle(units[0], [0])
+    stage.turn()
+    assert list(units[4].indexes) == list(range(4, 14))
+    stage.now += 0.0001
+    stage.feed.settle(units[4], units[4].indexes)
+    stage.turn()
+    assert list(units[5].indexes) == list(range(14, 34))
+    for unit in units[1:4]:
+        unit.started_at = stage.now
+        stage.feed.settle(unit, unit.indexes)
+    stage.turn()
+    assert [len(unit.indexes) for unit in units[6:]] == [50, 16]
+    assert not stage.acknowledged
+    for unit in units[5:]:
+        stage.feed.settle(unit, unit.indexes)
+    assert stage.acknowledged == ["a"]
+
+
+def test_what_a_process_did_not_come_to_waits_again(stage: Stage) -> None:
+    units: list[Unit] = []
+    stage.feed._start = units.append
+    stage.open("a", 4, together=True)
+    stage.feed.settle(units[0], [0, 2])
+    stage.feed.put_back(units[0], [1, 3])
+    stage.turn()
+    assert list(units[1].indexes) == [1, 3]
+    stage.feed.settle(units[1], [1, 3])
+    assert stage.acknowledged == ["a"]
+
+
+def test_those_that_are_to_run_again_are_sent_singly_and_together(stage: Stage) -> None:
+    units: list[Unit] = []
+    stage.feed._start = units.append
+    stage.open("a", 4, together=True)
+    stage.feed.settle(units[0], [1])
+    stage.feed.send_again(units[0], [0, 2, 3])
+    assert stage.sent == ["a0", "a2", "a3"]
+    assert stage.acknowledged == ["a"]
+
+
 def test_jobs_of_a_call_take_one_place_until_all_are_done(stage: Stage) -> None:
     stage.open("hold", 3)
     envelope = stage.open("call", 3, together=True)

@@ -63,6 +63,27 @@ def limited(self, number):
     runs.record(self.request.id, f"limited {number}")
 
 
+@shared_task(bind=True, ignore_result=False, reject_on_worker_lost=False)
+def quick(self, number):
+    """Take no time; numbers below zero have ways of their own."""
+    if number == -1:
+        runs.record(self.request.id, "kill")
+        os.kill(os.getpid(), signal.SIGKILL)
+    elif number == -2:
+        runs.record(self.request.id, "begun")
+        time.sleep(30)
+    elif number == -3:
+        raise KeyError(number)
+    elif number == -4:
+        time.sleep(0.2)
+    return number
+
+
+@shared_task(acks_late=False)
+def early(number):
+    pass
+
+
 BULK = {"base": BatchTask, "bulk": True, "bind": True, "ignore_result": False, "acks_late": True}
 
 

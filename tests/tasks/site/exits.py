@@ -11,7 +11,7 @@ def buffered(self, label):
     runs.record(label)
 
 
-@shared_task(bind=True)
+@shared_task(bind=True, acks_late=False)  # else one that is terminated runs again
 def sends(self, labels, how="return"):
     """Send jobs from a worker's child."""
     import os

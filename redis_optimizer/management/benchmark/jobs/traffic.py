@@ -49,7 +49,7 @@ class Sent:
 
     @property
     def rates(self) -> tuple[float, float] | None:
-        """Return the jobs per second that are sent, and that run; None when nobody took the time."""
+        """Return the jobs sent and run per second; None when nobody took the time."""
         if not self.sending or not self.running:
             return None
         return self.jobs / self.sending, self.jobs / self.running

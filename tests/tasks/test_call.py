@@ -1,0 +1,160 @@
+"""The jobs of one call in a process of the pool, each with an outcome of its own."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from celery import Celery
+
+from redis_optimizer.tasks import Job
+from redis_optimizer.tasks.bulk import run_one
+from tests.tasks.calls import job, make, own_app, run_jobs
+
+
+@pytest.fixture
+def app() -> Iterator[Celery]:
+    with own_app() as app:
+        yield app
+
+
+@pytest.fixture
+def run(app: Celery) -> Any:
+    """Return what runs jobs of a function in one call."""
+
+    def run(function: Any, count: int, **options: Any) -> list[Any]:
+        task = make(app, function, ignore_result=False, **options)
+        outcomes = run_jobs(*[job(app, number) for number in range(count)])
+        assert task.name == "bulk.task"
+        return [outcomes[place] for place in range(count)]
+
+    return run
+
+
+def states(app: Celery, count: int) -> list[tuple[str, Any]]:
+    results = [app.AsyncResult(f"{app.main}-{number}") for number in range(count)]
+    return [(result.state, result.result) for result in results]
+
+
+def test_jobs_have_their_arguments_and_requests(app: Celery, run: Any) -> None:
+    seen = []
+
+    def function(jobs: list[Job]) -> None:
+        seen.extend((job.id, job.args, job.kwargs, job.request.id) for job in jobs)
+
+    run(function, 2)
+    assert seen == [(f"{app.main}-{n}", (n,), {"k": n}, f"{app.main}-{n}") for n in range(2)]
+
+
+def test_nothing_said_is_success(app: Celery, run: Any) -> None:
+    def function(jobs: list[Job]) -> str:
+        return "not a list of results"
+
+    outcomes = run(function, 2)
+    assert [failed for failed, _, _ in outcomes] == [0, 0]
+    assert states(app, 2) == [("SUCCESS", None)] * 2
+
+
+def test_a_list_of_another_length_is_not_results(app: Celery, run: Any) -> None:
+    def function(jobs: list[Job]) -> list[int]:
+        return [1]
+
+    run(function, 2)
+    assert states(app, 2) == [("SUCCESS", None)] * 2
+
+
+def test_what_was_said_of_a_job_holds_against_the_list(app: Celery, run: Any) -> None:
+    def function(jobs: list[Job]) -> list[int]:
+        jobs[0].done("own")
+        return [1, 2]
+
+    run(function, 2)
+    assert states(app, 2) == [("SUCCESS", "own"), ("SUCCESS", 2)]
+
+
+def test_jobs_with_an_outcome_do_not_run_again_when_it_raises(app: Celery, run: Any) -> None:
+    calls = []
+
+    def function(jobs: list[Job]) -> None:
+        calls.append([job.args[0] for job in jobs])
+        jobs[0].done(1)
+        if len(jobs) > 1:
+            raise RuntimeError
+
+    run(function, 3)
+    assert calls == [[0, 1, 2], [1], [2]]
+    assert states(app, 3) == [("SUCCESS", 1)] * 3
+
+
+def test_one_job_that_raises_is_not_run_twice(app: Celery, run: Any) -> None:
+    calls = []
+
+    def function(jobs: list[Job]) -> None:
+        calls.append(len(jobs))
+        raise RuntimeError("bad")
+
+    ((failed, info, _),) = run(function, 1)
+    assert (failed, calls) == (1, [1])
+    assert isinstance(info.exception, RuntimeError)
+
+
+def test_results_are_stored_together_where_the_backend_can(
+    app: Celery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def function(jobs: list[Job]) -> list[int]:
+        jobs[1].fail(KeyError("bad"))
+        return [1, 2, 3]
+
+    task = make(app, function, ignore_result=False)
+    stored: list[Any] = []
+    monkeypatch.setattr(task.backend, "store_many", stored.append, raising=False)
+    outcomes = run_jobs(job(app, 0), job(app, 1), job(app, 2, ignore_result=True))
+    assert [outcomes[place][0] for place in range(3)] == [0, 1, 0]
+    ((good, bad),) = stored
+    assert good[:4] == (f"{app.main}-0", 1, "SUCCESS", None)
+    assert (bad[0], repr(bad[1]), bad[2]) == (f"{app.main}-1", "KeyError('bad')", "FAILURE")
+    assert "KeyError" in bad[3]
+    assert (good[4].id, good[4].ignore_result) == (f"{app.main}-0", False)
+    assert [state for state, _ in states(app, 3)] == ["PENDING"] * 3
+
+
+def test_a_direct_call_returns_and_raises(app: Celery) -> None:
+    def function(jobs: list[Job]) -> None:
+        (job,) = jobs
+        if job.args == (0,):
+            job.fail(ValueError("none"))
+        elif job.args == (1,):
+            job.retry(exc=KeyError("again"))
+        else:
+            job.done(job.args[0] * 2)
+
+    task = make(app, function)
+    assert task(4) == 8
+    assert run_one(task, (5,), {}) == 10
+    with pytest.raises(ValueError, match="none"):
+        task(0)
+    with pytest.raises(KeyError, match="again"):  # as Task.retry does for a direct call
+        task(1)
+
+
+def test_an_eager_job_is_retried(app: Celery) -> None:
+    attempts = []
+
+    def function(jobs: list[Job]) -> None:
+        attempts.append(jobs[0].request.retries)
+        if len(attempts) < 3:
+            jobs[0].retry(countdown=0)
+        else:
+            jobs[0].done("done")
+
+    task = make(app, function)
+    assert task.apply([1]).get() == "done"
+    assert attempts == [0, 1, 2]
+
+
+def test_a_retry_says_so(app: Celery, run: Any) -> None:
+    def function(jobs: list[Job]) -> None:
+        jobs[0].retry(countdown=60)
+
+    ((failed, _, _),) = run(function, 1)
+    assert failed
+    assert states(app, 1)[0][0] == "RETRY"
