@@ -48,9 +48,14 @@ def wait_until(predicate: Callable[[], Any], timeout: float = 5.0, step: float =
         time.sleep(step)
 
 
-def connect(server: EmbeddedServer) -> redis.Redis:
-    """Return a client of the tests' own."""
-    return redis.Redis(HOST, server.port, decode_responses=True, socket_timeout=2)
+def connect(server: EmbeddedServer, timeout: float = 2) -> redis.Redis:
+    """Return a client of the tests' own.
+
+    Args:
+        server: To connect to.
+        timeout: Seconds that an answer may take.
+    """
+    return redis.Redis(HOST, server.port, decode_responses=True, socket_timeout=timeout)
 
 
 class SentinelServer(EmbeddedServer):

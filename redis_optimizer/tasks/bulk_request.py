@@ -11,8 +11,8 @@ from weakref import ref
 
 from celery.exceptions import TaskRevokedError
 from celery.worker import request as requests
+from celery.worker.state import all_total_count, revoked, task_ready, total_count
 from celery.worker.state import requests as known_requests
-from celery.worker.state import revoked, task_ready
 from kombu.utils.uuid import uuid
 
 from redis_optimizer.tasks.call import NOT_BEGUN, UNREADABLE, run_call
@@ -121,7 +121,9 @@ class BulkRequest(requests.Request):
 
     def on_accepted(self, pid: Any, time_accepted: Any) -> None:
         """Note that a child runs them."""
-        super().on_accepted(pid, time_accepted)
+        super().on_accepted(pid, time_accepted)  # it counts one
+        total_count[self.task.name] += len(self._indexes) - 1
+        all_total_count[0] += len(self._indexes) - 1
         for member in self._made.values():
             member.worker_pid, member.time_start = pid, self.time_start
             member.send_event("task-started")

@@ -63,8 +63,9 @@ class Dispatcher:
         if not indexes:
             return
         name, count = unit.task, len(indexes)
-        if count > 1:
-            logger.info("Task %s: %d jobs received, to run in one call", name, count)
+        if count > 1 and logger.isEnabledFor(logging.INFO):
+            ids = ", ".join(map(unit.envelope.jobs.id, indexes))
+            logger.info("Task %s: %d jobs received, to run in one call: %s", name, count, ids)
         try:
             self._hand_over(unit, indexes, made)
         except Exception:

@@ -126,7 +126,21 @@ class Opener:
         task = self._app.tasks.get(name)
         if getattr(task, "bulk", False):
             return {"lane": "", "bulk": True}
-        return {"lane": "", "shares": task is not None and not has_limit and _may_share(task)}
+        return {"lane": "", "shares": task is not None and not has_limit and self._may_share(task)}
+
+    def _may_share(self, task: Any) -> bool:
+        """Tell whether jobs may go to the pool several at a time.
+
+        They can be sent again when one takes the process with it, and there is nothing that Celery
+        would count or time job by job.
+        """
+        return bool(
+            task.acks_late
+            and task.time_limit is None
+            and task.soft_time_limit is None
+            and task.Request == Task.Request
+            and not getattr(self._consumer.controller, "max_tasks_per_child", None)
+        )
 
     def _start(self, unit: Unit) -> None:
         if unit.bulk or len(unit.indexes) > 1:
@@ -157,16 +171,6 @@ class Opener:
             logger.exception("Job %s of an envelope could not be started", job.source.id)
             job.reject(requeue=True)
         return None
-
-
-def _may_share(task: Any) -> bool:
-    """Tell whether a job may go to the pool with others: it can be sent again when one fails it."""
-    return bool(
-        task.acks_late
-        and task.time_limit is None
-        and task.soft_time_limit is None
-        and task.Request == Task.Request
-    )
 
 
 class EnvelopeTask(Task):  # type: ignore[type-arg]  # its arguments are of no concern here

@@ -18,7 +18,7 @@ WINDOW = 12  # seconds; Celery as it comes sends 20 commands in them
 
 @pytest.fixture
 def admin(server: EmbeddedServer) -> Iterator[redis.Redis]:
-    client = connect(server)
+    client = connect(server, timeout=30)
     yield client
     client.close()
 
@@ -67,12 +67,14 @@ def test_metered_without_remote_control(idle: Callable[[str], list[int]]) -> Non
     assert connections <= 3
 
 
+@pytest.mark.slow
 def test_balanced(idle: Callable[[str], list[int]]) -> None:
     commands, connections = idle("balanced")
     assert commands <= 10
     assert connections <= 6
 
 
+@pytest.mark.slow
 def test_the_default_is_what_it_is_measured_against(idle: Callable[[str], list[int]]) -> None:
     commands, connections = idle("default")
     assert commands >= 15

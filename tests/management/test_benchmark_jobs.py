@@ -14,7 +14,7 @@ from redis_optimizer.management.benchmark.jobs.run import CASES
 pytestmark = pytest.mark.slow
 
 JOBS, BATCH = 40, 20
-OPTIONS = {"jobs": JOBS, "batch_size": BATCH, "threads": 3, "idle_seconds": 1, "verbosity": 0}
+OPTIONS = {"jobs": JOBS, "batch_size": BATCH, "threads": 8, "idle_seconds": 1, "verbosity": 0}
 
 
 def run(**options: Any) -> str:

@@ -36,7 +36,7 @@ print(number)
 
 @pytest.fixture
 def admin(server: EmbeddedServer) -> Iterator[redis.Redis]:
-    client = connect(server)
+    client = connect(server, timeout=30)
     yield client
     client.close()
 

@@ -26,7 +26,7 @@ def site(make_site: Callable[..., Site]) -> Site:
 
 @pytest.fixture
 def admin(server: EmbeddedServer) -> Iterator[redis.Redis]:
-    client = connect(server)
+    client = connect(server, timeout=30)
     yield client
     client.close()
 

@@ -44,6 +44,7 @@ def compare(expected: Record, found: Record) -> None:
     assert not lines, "\n".join([f"{len(lines)} differences", *lines])
 
 
+@pytest.mark.slow
 def test_batched_jobs_with_lean_results_are_as_with_plain_celery(run, plain):
     found = run(VARIANTS["batches"], "batches")
     compare(plain(), found)
