@@ -116,6 +116,7 @@ class Dispatcher:
             root_id=request.root_id,
             parent_id=request.parent_id,
             retries=request.request_dict.get("retries", 0),
+            eta=None,  # such a job is not in an envelope
             expires=request.expires and request.expires.isoformat(),
         )
         return request
