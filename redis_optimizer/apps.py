@@ -32,7 +32,7 @@ class RedisOptimizerConfig(AppConfig):
 
             worker_process_init.connect(_keep_less, dispatch_uid="redis_optimizer")
             # Here, because a server's threads, which send jobs, may not.
-            exits.watch_sigterm(batching.is_pending)
+            exits.watch_sigterm(batching.is_pending, batching.is_closing)
 
 
 def _keep_less(**kwargs: Any) -> None:

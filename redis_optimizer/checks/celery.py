@@ -1,5 +1,6 @@
 """Check Celery's settings: what makes a broker or result backend on Redis fail, or work worse."""
 
+from collections.abc import Iterator, Mapping
 from importlib import import_module
 from typing import Any, Final
 
@@ -9,6 +10,7 @@ from django.apps import apps
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 
 from redis_optimizer.connections.jobs import REFUSED
+from redis_optimizer.tasks.envelope import plain_queue
 
 __all__ = ["check_celery"]
 
@@ -35,7 +37,7 @@ def check_app(app: Celery) -> list[CheckMessage]:
     messages = _check_results(app)
     if url.startswith(REDIS_SCHEMES):
         options = app.conf.broker_transport_options or {}
-        messages += _check_import()
+        messages += _check_import() + _check_queues(app)
         messages += _check_retries(options) + _check_priorities(options) + _check_polling(options)
     return messages
 
@@ -95,6 +97,35 @@ def _check_polling(options: dict[str, Any]) -> list[CheckMessage]:
             id="redis_optimizer.W022",
         )
     ]
+
+
+def _check_queues(app: Celery) -> list[CheckMessage]:
+    names = {name for name in _queues(app.conf) if isinstance(name, str)}
+    return [
+        Warning(
+            f"The queue {name!r} is where envelopes for {plain!r} travel: every worker that "
+            f"consumes {plain!r} takes its jobs, too.",
+            hint="Give the queue in task_queues, task_routes or task_default_queue another name.",
+            id="redis_optimizer.W023",
+        )
+        for name in sorted(names)
+        if (plain := plain_queue(name))
+    ]
+
+
+def _queues(conf: Any) -> Iterator[Any]:
+    yield conf.task_default_queue
+    for queue in conf.task_queues or ():
+        yield getattr(queue, "name", queue)
+    routes = conf.task_routes
+    for table in routes if isinstance(routes, list | tuple) else [routes]:
+        if isinstance(table, Mapping):
+            routed = list(table.values())
+        else:  # pairs; or a function, or its name, which may route anywhere
+            routed = [pair[-1] for pair in table if pair] if isinstance(table, list | tuple) else []
+        for route in routed:
+            queue = route.get("queue") if isinstance(route, Mapping) else route
+            yield getattr(queue, "name", queue)
 
 
 def _check_results(app: Celery) -> list[CheckMessage]:

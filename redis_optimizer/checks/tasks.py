@@ -43,8 +43,8 @@ def check_tasks(**kwargs: Any) -> list[CheckMessage]:
 
 
 def _check_batches(app: Celery, task: Any) -> Iterable[CheckMessage]:
-    size = terms_of(task).size
-    if size == 1:
+    terms = terms_of(task)
+    if terms.size == 1 or not terms.timeout:
         return
     if not task.acks_late and not task.idempotent:
         yield Warning(
@@ -56,10 +56,10 @@ def _check_batches(app: Celery, task: Any) -> Iterable[CheckMessage]:
         )
     limit = task.time_limit or app.conf.task_time_limit
     half = visibility_timeout(app) / 2
-    if limit and size * limit > half:
+    if limit and terms.size * limit > half:
         yield Warning(
-            f"Task {task.name}: {size} jobs of at most {limit} s each can take longer than half of "
-            f"the broker's visibility timeout ({half:g} s): the batch may be delivered twice.",
+            f"Task {task.name}: {terms.size} jobs of at most {limit} s each can take longer than half "
+            f"of the broker's visibility timeout ({half:g} s): the batch may be delivered twice.",
             hint="Lower its batch_size or time_limit, or raise "
             "broker_transport_options['visibility_timeout'].",
             obj=task.name,

@@ -1,11 +1,11 @@
 """URLs of Redis servers, as Celery's broker and result backend take them."""
 
 from typing import Final
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit, urlunsplit
 
 from django.core.exceptions import ImproperlyConfigured
 
-__all__ = ["celery_url", "is_sentinel", "is_socket"]
+__all__ = ["celery_url", "is_sentinel", "is_socket", "split_url"]
 
 SCHEMES: Final = ("redis", "rediss", "redis+socket", "sentinel", "unix")
 CERTIFICATES: Final = {
@@ -23,17 +23,20 @@ def celery_url(url: str) -> str:
     ``redis+socket://``.
 
     Args:
-        url: As Django's caches and redis-py take it, or as Celery does.
+        url: As Django's caches and redis-py take it, or as Celery does: several servers are
+            separated by ``;``.
 
     Raises:
-        ImproperlyConfigured: when it is not the URL of a Redis server.
+        ImproperlyConfigured: when it is not the URL of a Redis server, or its password is not
+            quoted.
     """
-    scheme = _scheme(url)
-    if scheme == "rediss":
-        return _with_certificates(url)
-    if scheme in ("unix", "redis+socket"):
-        return _socket_url(url)
-    return url
+    return ";".join(_server_url(server) for server in split_url(url))
+
+
+def split_url(url: str) -> list[str]:
+    """Return the URL of each server of a broker."""
+    _scheme(url)
+    return url.rstrip(";").split(";")
 
 
 def is_socket(url: str) -> bool:
@@ -46,7 +49,18 @@ def is_sentinel(url: str) -> bool:
     return _scheme(url) == "sentinel"
 
 
-def _scheme(url: str) -> str:
+def _server_url(url: str) -> str:
+    scheme, parts = _scheme(url), _parts(url)
+    if scheme == "rediss":
+        return _with_certificates(parts)
+    if scheme in ("unix", "redis+socket"):
+        return _socket_url(parts)
+    return url
+
+
+def _scheme(url: object) -> str:
+    if not isinstance(url, str):
+        raise ImproperlyConfigured(f"The URL of a Redis server is a str, not {type(url).__name__}.")
     scheme, separator, _ = url.partition("://")
     if not separator or scheme not in SCHEMES:
         # The rest may hold a password.
@@ -58,8 +72,22 @@ def _scheme(url: str) -> str:
     return scheme
 
 
-def _with_certificates(url: str) -> str:
-    parts = urlsplit(url)
+def _parts(url: str) -> SplitResult:
+    unquoted = ImproperlyConfigured(
+        f"{url.partition('://')[0]}://... cannot be read: quote the password, as "
+        'urllib.parse.quote(password, safe="") does.'
+    )
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # whose text may hold the password
+        raise unquoted from None
+    path = "" if is_socket(url) and not parts.netloc else parts.path  # a file may have any name
+    if parts.fragment or "@" in path + parts.query:
+        raise unquoted
+    return parts
+
+
+def _with_certificates(parts: SplitResult) -> str:
     query = dict(parse_qsl(parts.query))
     given = query.get("ssl_cert_reqs", "required")
     known = CERTIFICATES.get(given, given)
@@ -70,8 +98,7 @@ def _with_certificates(url: str) -> str:
     return urlunsplit(parts._replace(query=urlencode({**query, "ssl_cert_reqs": known})))
 
 
-def _socket_url(url: str) -> str:
-    parts = urlsplit(url)
+def _socket_url(parts: SplitResult) -> str:
     query = dict(parse_qsl(parts.query))
     database = query.pop("db", query.pop("virtual_host", "0"))
     if query:

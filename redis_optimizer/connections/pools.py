@@ -4,20 +4,22 @@ from typing import Any
 
 from redis.connection import BlockingConnectionPool, ConnectionPool
 
+from redis_optimizer.conf import get_settings
+
 __all__ = ["result_pool"]
 
 
 def result_pool(*, max_connections: int | None = None, **options: Any) -> ConnectionPool:
     """Make a pool whose threads wait for a connection, where their number is limited.
 
-    redis-py's own raises an error when all are lent.
+    redis-py's own, which there is with ``ENABLED`` False, raises an error when all are lent.
 
     Args:
         max_connections: How many connections there may be; None: any number.
         options: Of the pool. A thread waits for as long as ``socket_timeout``, in seconds.
     """
-    if not max_connections:
-        return ConnectionPool(**options)
+    if not max_connections or not get_settings().ENABLED:
+        return ConnectionPool(max_connections=max_connections, **options)
     return BlockingConnectionPool(
         max_connections=max_connections, timeout=options.get("socket_timeout"), **options
     )

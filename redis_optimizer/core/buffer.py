@@ -4,17 +4,13 @@ import random
 from collections.abc import Callable, Iterable, Iterator
 from math import inf
 from time import monotonic
-from typing import Final, Generic, TypeVar
+from typing import Generic, TypeVar
+
+from redis_optimizer.core.backoff import spread_out
 
 __all__ = ["JobBuffer"]
 
 J = TypeVar("J")
-
-JITTER: Final = 0.2
-"""Share by which a delay is lengthened or shortened, so that processes do not fall into step."""
-
-FIRST_RETRY: Final = 0.5  # seconds
-LONGEST_RETRY: Final = 10.0  # seconds
 
 
 class JobBuffer(Generic[J]):
@@ -29,7 +25,7 @@ class JobBuffer(Generic[J]):
         timeout: Seconds that a job waits at most, while the jobs before it can be sent.
         delay: The least time in seconds between two departures; 0 for none.
         now: The clock, in seconds.
-        spread: Returns a number from 0 to 1, for the jitter.
+        spread: Returns a number from 0 to 1, for the jitter of the delay.
     """
 
     def __init__(
@@ -51,8 +47,7 @@ class JobBuffer(Generic[J]):
         self._jobs: dict[str, tuple[J, int, float]] = {}
         self._bytes = 0
         self._not_before = -inf
-        self._failures = 0
-        self._longest_retry = LONGEST_RETRY
+        self._is_expected = False
 
     def __len__(self) -> int:
         return len(self._jobs)
@@ -75,20 +70,15 @@ class JobBuffer(Generic[J]):
 
     @property
     def is_held(self) -> bool:
-        """Tell whether jobs must wait, however many: for the delay, or after a failure."""
+        """Tell whether jobs must wait for the delay, however many they are."""
         return self._now() < self._not_before
-
-    @property
-    def failures(self) -> int:
-        """Return how many departures in a row have failed."""
-        return self._failures
 
     @property
     def due(self) -> float:
         """Return the time at which jobs should leave: `inf` without jobs."""
         if not self._jobs:
             return inf
-        if self.is_full:
+        if self.is_full or self._is_expected:
             return self._not_before
         _, _, since = next(iter(self._jobs.values()))
         return max(since + self.timeout, self._not_before)
@@ -97,13 +87,12 @@ class JobBuffer(Generic[J]):
         """Take a job.
 
         Args:
-            id: Its id; a job that is here under that id is replaced and keeps its place.
+            id: Its id, which no other job here has.
             job: The job.
             size: Its bytes.
         """
-        _, before, since = self._jobs.get(id, (job, 0, self._now()))
-        self._jobs[id] = (job, size, since)
-        self._bytes += size - before
+        self._jobs[id] = (job, size, self._now())
+        self._bytes += size
 
     def remove(self, id: str) -> J | None:
         """Take a job out; None when it is not here."""
@@ -126,40 +115,31 @@ class JobBuffer(Generic[J]):
             total += size
         for id, _, _ in taken:
             self.remove(id)
+        self._is_expected &= bool(self._jobs)
         return taken
 
     def sent(self) -> None:
         """Note that what was taken has left: the next may not leave before the delay is over."""
-        self._failures = 0
-        self._hold(self.delay)
+        if self.delay:
+            self._not_before = self._now() + spread_out(self.delay, self._spread())
 
     def give_back(self, jobs: Iterable[tuple[str, J, int]]) -> None:
-        """Put back what was taken and could not leave, before what has come since.
-
-        The next attempt comes later each time: `FIRST_RETRY` seconds, doubling up to
-        `LONGEST_RETRY`.
-        """
+        """Put back what was taken and could not leave, before what has come since: it is due."""
         since = self._now()
         back = {id: (job, size, since) for id, job, size in jobs}
         self._bytes += sum(size for _, size, _ in back.values())
         self._jobs = back | self._jobs
-        self._hold(min(FIRST_RETRY * 2**self._failures, self._longest_retry))
-        self._failures += 1
+        self._is_expected = True
+
+    def expect(self) -> None:
+        """Let what is here be due, because somebody waits for it."""
+        self._is_expected = bool(self._jobs)
 
     def release(self) -> None:
-        """Let jobs leave at once, whatever was to be waited for."""
+        """Do not wait for the delay, this once."""
         self._not_before = -inf
 
-    def hurry(self, retry: float) -> None:
-        """Let jobs leave as soon as they are here, because there is no later.
-
-        Args:
-            retry: Seconds to wait after a failure, however many there were.
-        """
+    def hurry(self) -> None:
+        """Let jobs leave as soon as they are here, because there is no later."""
         self.timeout = self.delay = 0.0
-        self._longest_retry = retry
         self.release()
-
-    def _hold(self, seconds: float) -> None:
-        if seconds:
-            self._not_before = self._now() + seconds * (1 + JITTER * (2 * self._spread() - 1))

@@ -21,8 +21,8 @@ __all__ = ["BatchTask", "DedupTask", "OptimizedTask"]
 NOT_ALONE: Final = ("link", "link_error", "chain", "chord", "group_id", "retries", "reply_to")
 """Options of a call that others wait for or refer to: it goes Celery's own way."""
 
-GIVEN: Final = ("producer", "publisher", "connection")
-"""Options that say how to send it."""
+GIVEN: Final = ("publisher", "connection")
+"""Options, beside `producer`, that say how to send it: it does not wait for others."""
 
 LATER: Final = ("countdown", "eta")
 """Options of a call that runs later: it is sent alone."""
@@ -84,12 +84,13 @@ class OptimizedTask(_Task):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         check_options(str(cls.name or cls.__name__), vars(cls))
-        if cls.bulk and "run" in vars(cls):
-            cls.run_bulk = vars(cls)["run"]
+        own = inspect.getattr_static(cls, "run")
+        if cls.bulk and own is not _run_alone:
+            cls.run_bulk = own
             cls.run = _run_alone  # type: ignore[method-assign]
             cls.typing = False  # its function has the signature of a list of jobs
         elif cls.dedup in dedup.REPLACING:
-            cls.run = with_latest(inspect.getattr_static(cls, "run"))  # type: ignore[method-assign]
+            cls.run = with_latest(own)  # type: ignore[method-assign]
 
     @classmethod
     def on_bound(cls, app: Any) -> None:
@@ -118,8 +119,14 @@ class OptimizedTask(_Task):
         def send(id: str | None, headers: Mapping[str, str]) -> Any:
             return self._send(args, kwargs, id, headers, options)
 
-        if self._is_switched_off() or task_id or producer or _has(options, *NOT_ALONE, *GIVEN):
+        def send_as_given(id: str | None, headers: Mapping[str, str]) -> Any:
+            given = _with_headers(options, headers)
+            return super(OptimizedTask, self).apply_async(args, kwargs, id, producer, **given)
+
+        if self._is_switched_off() or task_id or _has(options, *NOT_ALONE):
             return super().apply_async(args, kwargs, task_id, producer, **options)
+        if producer or _has(options, *GIVEN):  # as beat does
+            send = send_as_given
         if self.dedup:
             return dedup.apply_async(self, send, tuple(args or ()), dict(kwargs or {}), options)
         return send(None, {})
@@ -139,8 +146,7 @@ class OptimizedTask(_Task):
         headers: Mapping[str, str],
         options: Mapping[str, Any],
     ) -> Any:
-        if headers:
-            options = {**options, "headers": {**(options.get("headers") or {}), **headers}}
+        options = _with_headers(options, headers)
         terms = batching.terms_of(self)
         if terms.size == 1 or not terms.timeout or _has(options, *LATER):
             return super().apply_async(args, kwargs, task_id=id, **options)
@@ -175,6 +181,12 @@ class DedupTask(OptimizedTask):
 def _run_alone(self: Any, *args: Any, **kwargs: Any) -> Any:
     """Run a job of a bulk task that came in a message of its own."""
     return run_one(self, args, kwargs)
+
+
+def _with_headers(options: Mapping[str, Any], headers: Mapping[str, str]) -> Mapping[str, Any]:
+    if not headers:
+        return options
+    return {**options, "headers": {**(options.get("headers") or {}), **headers}}
 
 
 def _has(options: Mapping[str, Any], *names: str) -> bool:

@@ -23,6 +23,7 @@ __all__ = [
     "flush_all",
     "flush_full",
     "flush_job",
+    "is_closing",
     "is_pending",
     "outbox",
     "put",
@@ -146,7 +147,11 @@ def withdraw(id: str) -> Message | None:
 
 def _dispatch(kind: Kind, messages: list[Message]) -> None:
     if len(messages) > 1 and _takes_envelopes(kind):
-        messages = [envelope_message(kind.app, messages)]
+        envelope = envelope_message(kind.app, messages)
+        if get_settings().ENVELOPES is True:
+            messages = [envelope]
+        elif announce.push(kind.app, kind.routing_key, envelope):
+            return
     send(kind.app, messages)
 
 
@@ -159,8 +164,23 @@ def _takes_envelopes(kind: Kind) -> bool:
     return settings.ENVELOPES is True or announce.is_opened(kind.app, kind.routing_key)
 
 
+def is_closing() -> bool:
+    """Tell whether this process is sending its last."""
+    return _current is not None and _current.is_closing
+
+
 def _watch_exits() -> None:
-    exits.watch(lambda: outbox().close(EXIT_TIMEOUT), is_pending)
+    exits.watch(lambda: outbox().close(EXIT_TIMEOUT), is_pending, is_closing)
+
+
+def _hold() -> None:
+    if _current is not None:
+        _current.hold_for_fork()
+
+
+def _resume() -> None:
+    if _current is not None:
+        _current.resume_after_fork()
 
 
 def _forget() -> None:
@@ -169,4 +189,4 @@ def _forget() -> None:
     _current = None
 
 
-os.register_at_fork(after_in_child=_forget)
+os.register_at_fork(before=_hold, after_in_parent=_resume, after_in_child=_forget)

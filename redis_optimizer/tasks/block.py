@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar, overload
 from weakref import WeakSet
 
 from asgiref.sync import sync_to_async
-from celery import Celery
+from celery import Celery, current_app
 from celery.app import app_or_default
 
 from redis_optimizer.conf import get_settings
@@ -49,6 +49,8 @@ class Block:
         """Take a message of an ordinary task."""
         self.has_messages = True
         batching.collect(self.app, self.id, message)
+        if not self.is_open:  # it has ended meanwhile, in another thread
+            self._send_messages()
 
     def touch(self, kind: Kind, *, flush_on_response: bool) -> None:
         """Note that a job of a kind was called for, which may have to leave at the end."""
@@ -59,9 +61,12 @@ class Block:
         """Send what was collected and what was touched."""
         self.is_open = False
         if self.has_messages:
-            batching.outbox().close_block(Kind(self.app, block=self.id))
+            self._send_messages()
         if self.kinds:
             batching.outbox().flush(self.kinds)
+
+    def _send_messages(self) -> None:
+        batching.outbox().flush([Kind(self.app, block=self.id)])
 
 
 _block: ContextVar[Block | None] = ContextVar("redis_optimizer.block", default=None)
@@ -74,7 +79,7 @@ def current() -> Block | None:
 
 
 class Batch:
-    """The context manager that `batch` returns."""
+    """The context manager that `batch` returns, for one block; it also decorates."""
 
     def __init__(self, app: Celery | None = None, *, is_request: bool = False) -> None:
         self._app = app
@@ -82,10 +87,16 @@ class Batch:
         self._block: Block | None = None
         self._token: Token[Block | None] | None = None
 
+    def __call__(self, function: F) -> F:
+        """Decorate a function or a coroutine function."""
+        return batch(function, app=self._app)
+
     def __enter__(self) -> "Batch":
+        if self._block is not None:
+            raise RuntimeError("A batch() is entered once: call batch() for each block.")
         # Inside another, the outermost sends; switched off, everything is sent as ever.
         if current() is None and get_settings().ENABLED:
-            app = self._app or app_or_default()
+            app = _unwrap(self._app)
             _install(app)
             self._block = Block(app, is_request=self._is_request)
             self._token = _block.set(self._block)
@@ -126,6 +137,8 @@ class Batch:
 def batch(function: F) -> F: ...
 @overload
 def batch(function: None = None, *, app: Celery | None = None) -> Batch: ...
+@overload
+def batch(function: F, *, app: Celery | None) -> F: ...
 def batch(function: F | None = None, *, app: Celery | None = None) -> F | Batch:
     """Send what is called for in a block together, when the block ends.
 
@@ -138,9 +151,14 @@ def batch(function: F | None = None, *, app: Celery | None = None) -> F | Batch:
     Args:
         function: What to decorate.
         app: Whose tasks; the current app's by default.
+
+    Raises:
+        TypeError: for a generator function.
     """
     if function is None:
         return Batch(app)
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise TypeError("batch() cannot decorate a generator: its body runs when it is iterated.")
     if inspect.iscoroutinefunction(function):
 
         @functools.wraps(function)
@@ -155,6 +173,11 @@ def batch(function: F | None = None, *, app: Celery | None = None) -> F | Batch:
                 return function(*args, **kwargs)
 
     return with_batch  # type: ignore[return-value]  # it takes what the function takes
+
+
+def _unwrap(app: Celery | None) -> Celery:
+    """Return an app itself, where `celery.current_app` is a proxy of it."""
+    return app_or_default(None if app is current_app else app)
 
 
 def _install(app: Celery) -> None:

@@ -2,7 +2,7 @@
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Iterator
 from time import monotonic
 from typing import Any, Final
 
@@ -10,6 +10,7 @@ from celery import Celery, bootsteps, signals
 from celery.worker.consumer.tasks import Tasks
 from kombu import Exchange, Queue
 from kombu.exceptions import OperationalError
+from kombu.utils.uuid import uuid
 
 from redis_optimizer.conf import get_settings
 from redis_optimizer.tasks.announce import REFRESH, announce, others, withdraw
@@ -33,6 +34,8 @@ class Envelopes(bootsteps.StartStopStep):
 
     def __init__(self, consumer: Any, **options: Any) -> None:
         super().__init__(consumer, **options)
+        # Two workers may have one name; one of them must not withdraw the other.
+        self._member = f"{consumer.hostname}/{uuid()}"
         self._queues: set[str] = set()
         self._announced: set[str] = set()
         self._announce_at = 0.0
@@ -44,6 +47,7 @@ class Envelopes(bootsteps.StartStopStep):
         if consumer.connection.transport.driver_type != "redis":
             return
         self._queues = set()
+        self._announce_at = 0.0  # the server may have lost it
         self._follow(consumer, consume=False)  # the worker's loop begins to
         wait = min(LOOK, visibility_timeout(consumer.app) / HAND_BACK / 4)
         self._timer = consumer.timer.call_repeatedly(wait, self._look, (consumer,))
@@ -52,9 +56,11 @@ class Envelopes(bootsteps.StartStopStep):
         """Begin to stop for good: what other workers could do is handed to them at once."""
         self._is_closing = True
         self._stop_timer()
-        self._attempt(self._leave, consumer, self._announced)
+        queues = self._announced
+        self._leave(consumer, queues)
         if feed := self._feed(consumer):
             feed.close()
+        self._sweep(consumer, queues)
 
     def stop(self, consumer: Any) -> None:
         """Stop, because the worker does, or because the broker's connection is lost."""
@@ -97,34 +103,36 @@ class Envelopes(bootsteps.StartStopStep):
         for name in self._queues - names:
             consumer.task_consumer.cancel_by_queue(batch_queue(name))
         gone, self._queues = self._queues - names, names
-        if gone:
-            self._attempt(self._leave, consumer, gone & self._announced)
+        if left := gone & self._announced:
+            self._leave(consumer, left)
+            self._sweep(consumer, left)
         if names != self._announced or monotonic() >= self._announce_at:
-            self._attempt(self._arrive, consumer, names)
+            self._arrive(consumer, names)
         if feed := self._feed(consumer):
             feed.hand_back(visibility_timeout(consumer.app) / HAND_BACK)
 
     def _arrive(self, consumer: Any, queues: set[str]) -> None:
         self._announce_at = monotonic() + REFRESH
-        if get_settings().ENABLED and queues:
-            # A worker that sends no jobs needs no other connection for it.
-            channel = consumer.task_consumer.channel
-            announce(consumer.app, consumer.hostname, queues, channel)
         self._announced = set(queues)
+        if not get_settings().ENABLED or not queues:
+            return
+        # A worker that sends no jobs needs no other connection for it.
+        channel = consumer.task_consumer.channel
+        with _warning("That this worker opens envelopes could not be announced: %s"):
+            announce(consumer.app, self._member, queues, channel)
 
     def _leave(self, consumer: Any, queues: set[str]) -> None:
-        """Withdraw; the last one leaves no envelopes behind, whoever takes over."""
         self._announced = self._announced - queues
-        if queues:
-            withdraw(consumer.app, consumer.hostname, queues)
-            consumer.left_queues = queues
-            sweep(consumer.app, queues)
+        if queues and _is_connected(consumer):
+            with _warning("That this worker opens envelopes could not be withdrawn: %s"):
+                withdraw(consumer.app, self._member, queues)
+                consumer.left_queues = queues
 
-    def _attempt(self, act: Callable[[Any, set[str]], None], consumer: Any, *args: Any) -> None:
-        try:
-            act(consumer, *args)
-        except OperationalError as error:
-            logger.warning("Envelopes: the broker cannot be reached: %s", error)
+    def _sweep(self, consumer: Any, queues: set[str]) -> None:
+        """See to it that the last one leaves no envelopes behind, whoever takes over."""
+        if queues and _is_connected(consumer):
+            with _warning("Envelopes may be left: %s"):
+                sweep(consumer.app, queues)
 
     def _feed(self, consumer: Any) -> Any:
         return getattr(consumer, "envelope_feed", None)
@@ -136,18 +144,34 @@ class Envelopes(bootsteps.StartStopStep):
 
 
 def sweep(app: Celery, queues: Iterable[str]) -> None:
-    """Turn the envelopes of queues that no worker opens into plain messages.
+    """Turn the envelopes of queues that no worker opens into plain messages, for two seconds.
 
     Raises:
         kombu.exceptions.OperationalError: when the broker cannot be reached.
     """
+    ends = monotonic() + EXPLODE
     for queue in queues:
-        if not others(app, queue) and not explode(app, queue, seconds=EXPLODE).is_complete:
+        left = ends - monotonic()
+        if not others(app, queue) and not explode(app, queue, seconds=left).is_complete:
             logger.warning(
                 "Envelopes are left for queue %s, which no worker opens: "
                 "see redis_optimizer_flush --explode",
                 queue,
             )
+
+
+@contextlib.contextmanager
+def _warning(text: str) -> Iterator[None]:
+    """Say that the broker cannot be reached, or refuses, and go on."""
+    try:
+        yield
+    except OperationalError as error:
+        logger.warning(text, error)
+
+
+def _is_connected(consumer: Any) -> bool:
+    # To connect anew may take longer than a worker has to stop.
+    return consumer.connection is not None and consumer.connection.connected
 
 
 def _add(sender: Any, **kwargs: Any) -> None:

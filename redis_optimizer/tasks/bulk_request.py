@@ -68,6 +68,7 @@ class BulkRequest(requests.Request):
         self._is_acknowledged = False
         self._is_cancelled = False
         self._is_sent_again = False
+        self._result: ref[Any] | None = None
         # Whoever has Celery terminate one of the jobs finds the call.
         known_requests.update(dict.fromkeys(self._ids, self))
 
@@ -116,7 +117,7 @@ class BulkRequest(requests.Request):
             timeout=limit or self.task.time_limit,
             correlation_id=self.id,
         )
-        self._apply_result = ref(result) if result is not None else None
+        self._result = ref(result) if result is not None else None
         return result
 
     def on_accepted(self, pid: Any, time_accepted: Any) -> None:
@@ -188,16 +189,21 @@ class BulkRequest(requests.Request):
     def terminate(self, pool: Any, signal: Any = None) -> None:
         """End the call, as one of its jobs was revoked: the others are sent again."""
         if not self.time_start:
-            self._terminate_on_ack = pool, signal
+            super().terminate(pool, signal)  # it is to come here again when it has begun
         elif self.task.acks_late or not self._is_together:
             pool.terminate_job(self.worker_pid, signal)
-            if self._apply_result and (result := self._apply_result()):
-                result.terminate(signal)
+            self._expect_end(signal)
 
     def cancel(self, pool: Any, signal: Any = None, emit_retry: bool = True) -> None:
         """End the call; nobody is to be told of a retry of it."""
         self._is_cancelled = True
         super().cancel(pool, signal, emit_retry=False)
+        self._expect_end(signal)
+
+    def _expect_end(self, signal: Any) -> None:
+        """Have the pool report the end of the child as one that was asked for."""
+        if self._result and (result := self._result()):
+            result.terminate(signal)
 
     def _end(self) -> None:
         task_ready(self)

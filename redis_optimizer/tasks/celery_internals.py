@@ -4,7 +4,7 @@ A contract test holds each of it: ``tests/contracts/test_celery.py``.
 """
 
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,6 +15,8 @@ from kombu.exceptions import OperationalError
 __all__ = [
     "channel_client",
     "consuming_channel",
+    "extend_rows",
+    "filter_queues",
     "has_own_tracer",
     "is_waiting",
     "override",
@@ -30,12 +32,14 @@ def channel_client(channel: Any) -> "Iterator[redis.Redis]":
     """Lend a client over the connection that a channel acknowledges on.
 
     Raises:
-        kombu.exceptions.OperationalError: when the broker cannot be reached, in the block.
+        kombu.exceptions.OperationalError: when the broker cannot be reached, or refuses a command,
+            in the block.
     """
     try:
         with channel.conn_or_acquire() as client:
-            yield client
-    except (redis.ConnectionError, redis.TimeoutError) as error:
+            # kombu's own puts `global_keyprefix` before the keys of some commands only.
+            yield redis.Redis(connection_pool=client.connection_pool)
+    except redis.RedisError as error:
         raise OperationalError(str(error)) from error
 
 
@@ -44,6 +48,20 @@ def consuming_channel(consumer: Any) -> Any | None:
     if consumer.connection.transport.driver_type != "redis":
         return None
     return consumer.task_consumer.channel
+
+
+def filter_queues(channel: Any, choose: Callable[[list[str]], list[str]]) -> None:
+    """Have a channel wait for jobs in some of its queues only.
+
+    To cancel a queue and to consume it again would cost commands.
+
+    Args:
+        channel: Of kombu's Redis transport.
+        choose: Called with the queues, as a wait begins; returns those to wait for.
+    """
+    cycle = channel._queue_cycle
+    consume = cycle.consume
+    cycle.consume = lambda count: choose(consume(count))
 
 
 def wait_of(channel: Any) -> float:
@@ -68,6 +86,23 @@ def waiting_connection(channel: Any) -> Any:
 def is_waiting(channel: Any) -> bool:
     """Tell whether a channel has asked for a job and not read the answer."""
     return bool(channel._in_poll)
+
+
+def extend_rows(backend: Any, extend: Callable[[dict[str, Any], Any], None]) -> None:
+    """Have a backend of django-celery-results add to what it writes in rows.
+
+    Args:
+        backend: It.
+        extend: Called with the fields of a row, and the request of the job or None.
+    """
+    describe = backend._get_extended_properties
+
+    def extended(request: Any, traceback: str | None) -> dict[str, Any]:
+        row: dict[str, Any] = describe(request, traceback)
+        extend(row, request)
+        return row
+
+    backend._get_extended_properties = extended
 
 
 def override(conf: Any, name: str, value: Any) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakSet
 
 from celery import Celery, uuid
+from celery.utils.time import maybe_make_aware
 from django.core.exceptions import ImproperlyConfigured
 
 from redis_optimizer.signals import job_deduplicated
@@ -67,10 +68,10 @@ def apply_async(
     if task.dedup == "debounce":
         stands, is_new = latest.debounce(task, key, id, call)
     elif task.dedup == "keep_last":
-        ttl = latest.lifetime(task) + _delay(options)
+        ttl = latest.lifetime(task) + _delay(options, task.app)
         stands, is_new = latest.keep_last(task, key, id, call, ttl)
     else:
-        stands, is_new = _take(task, key, id, options)
+        stands, is_new = _take(task, key, id, *call)
     if stands is None:
         _warn(task.app)
         return send(id, {})
@@ -121,24 +122,31 @@ def check_options(task: "OptimizedTask | type[OptimizedTask]") -> None:
 
 
 def _take(
-    task: "OptimizedTask", key: str, id: str, options: Mapping[str, Any]
+    task: "OptimizedTask",
+    key: str,
+    id: str,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    options: Mapping[str, Any],
 ) -> tuple[str | None, bool]:
     if buffered := batching.find(task.app, key):
         return buffered, False
+    # What cannot be sent must not take the lock: a call like it could be given this one's id.
+    latest.pack(task, (args, kwargs, options))
     ttl = latest.lifetime(task)
     if task.dedup not in WINDOWS:
-        ttl += _delay(options)
+        ttl += _delay(options, task.app)
     holder = locks.acquire(task.app, key, id, ttl, options)
     return holder, holder == id
 
 
-def _delay(options: Mapping[str, Any]) -> float:
+def _delay(options: Mapping[str, Any], app: Celery) -> float:
     """Return the seconds until a job is due, in which its lock must not lapse."""
     eta = options.get("eta")
     if isinstance(eta, str):
         eta = datetime.fromisoformat(eta)
     if isinstance(eta, datetime):
-        return max(0.0, (eta - datetime.now(UTC if eta.tzinfo else None)).total_seconds())
+        return max(0.0, (maybe_make_aware(eta, app.timezone) - datetime.now(UTC)).total_seconds())
     return max(0.0, float(options.get("countdown") or 0))
 
 

@@ -12,7 +12,7 @@ from kombu.serialization import dumps, loads
 from kombu.utils.uuid import uuid
 
 from redis_optimizer.tasks.message import Message
-from redis_optimizer.tasks.packed import Jobs, pack, unpack
+from redis_optimizer.tasks.packed import VERSION, Jobs, pack, unpack
 
 __all__ = [
     "NAME",
@@ -28,7 +28,12 @@ __all__ = [
 NAME: Final = "redis_optimizer.batch"
 """Name of the task that an envelope is a message of."""
 
-SUFFIX: Final = ".batches"
+SUFFIXES: Final = {1: ".batches"}
+"""Of the queues in which the envelopes of each version of the format travel."""
+
+# A worker that cannot read an envelope must not get it, while old and new ones run side by side: so
+# a new version needs a queue of its own, and none is announced for it by those who do not know it.
+SUFFIX: Final = SUFFIXES[VERSION]
 CONTENT_TYPE: Final = "application/json"
 
 

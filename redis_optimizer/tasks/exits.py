@@ -16,7 +16,9 @@ EARLY = 100
 """Priority among multiprocessing's finalizers: before its own."""
 
 
-def watch(close: Callable[[], None], is_pending: Callable[[], bool]) -> None:
+def watch(
+    close: Callable[[], None], is_pending: Callable[[], bool], is_closing: Callable[[], bool]
+) -> None:
     """Call `close` before this process ends.
 
     Not before a kill by signal 9, and not in a process that leaves by ``os._exit`` of its own.
@@ -24,6 +26,7 @@ def watch(close: Callable[[], None], is_pending: Callable[[], bool]) -> None:
     Args:
         close: Called once or more.
         is_pending: Tells whether there is something to do.
+        is_closing: Tells whether it is being done.
     """
     atexit.register(close)
     # A child of multiprocessing leaves by os._exit, after its finalizers.
@@ -32,31 +35,35 @@ def watch(close: Callable[[], None], is_pending: Callable[[], bool]) -> None:
     worker_process_shutdown.connect(
         lambda **kwargs: close(), weak=False, dispatch_uid="redis_optimizer.exits"
     )
-    watch_sigterm(is_pending)
+    watch_sigterm(is_pending, is_closing)
 
 
-def watch_sigterm(is_pending: Callable[[], bool]) -> None:
+def watch_sigterm(is_pending: Callable[[], bool], is_closing: Callable[[], bool]) -> None:
     """Let SIGTERM end the process as ``sys.exit`` does, while something is pending.
 
     Only where nobody else handles it, and from the main thread: Python allows no other.
 
     Args:
         is_pending: Tells whether there is something to do; asked when the signal arrives.
+        is_closing: Tells whether it is being done: then the signal has been heard.
     """
     if (
         threading.current_thread() is threading.main_thread()
         and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
     ):
-        signal.signal(signal.SIGTERM, _Handler(is_pending))
+        signal.signal(signal.SIGTERM, _Handler(is_pending, is_closing))
 
 
 class _Handler:
     """End the process: with its exit functions where they are needed, else as the signal does."""
 
-    def __init__(self, is_pending: Callable[[], bool]) -> None:
+    def __init__(self, is_pending: Callable[[], bool], is_closing: Callable[[], bool]) -> None:
         self._is_pending = is_pending
+        self._is_closing = is_closing
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
+        if self._is_closing():
+            return
         if self._is_pending():
             raise SystemExit(128 + number)
         signal.signal(number, signal.SIG_DFL)

@@ -46,6 +46,7 @@ def explode(
     queue: str,
     *,
     seconds: float | None = None,
+    priority: int | None = None,
     report: Callable[[Exploded], Any] | None = None,
 ) -> Exploded:
     """Turn the envelopes that are queued for a queue into plain messages in it.
@@ -54,6 +55,7 @@ def explode(
         app: Whose broker.
         queue: The jobs' queue.
         seconds: Stop after this time; None is when there are none.
+        priority: Only those of this step; None for all.
         report: Called after each envelope.
 
     Returns:
@@ -67,34 +69,35 @@ def explode(
     with broker_lists(app) as lists:
         if lists is None:
             return done
-        for step in lists.steps:
-            _explode_list(lists, queue, step, done, ends, report)
+        for step in lists.steps if priority is None else [priority]:
+            _explode_list(app, lists, (queue, step), done, ends, report)
     return done
 
 
 def _explode_list(
+    app: Celery,
     lists: Lists,
-    queue: str,
-    step: int,
+    place: tuple[str, int],
     done: Exploded,
     ends: float | None,
     report: Callable[[Exploded], Any] | None,
 ) -> None:
+    queue, step = place
     source, target = lists.key(batch_queue(queue), step), lists.key(queue, step)
     script = lists.client.register_script(REPLACE)
-    place = -1  # from the end that workers take from, past what cannot be read
+    index = -1  # from the end that workers take from, past what cannot be read
     while True:
-        content: Any = lists.client.lindex(source, place)
+        content: Any = lists.client.lindex(source, index)
         if content is None:
             return
         if ends is not None and monotonic() > ends:
             done.is_complete = False
             return
         try:
-            jobs = _jobs(lists, content)
+            jobs = _jobs(app, lists, content)
         except ValueError:
             done.unreadable += 1
-            place -= 1
+            index -= 1
             continue
         if script([source, target], [content, *map(lists.write, jobs)]):
             done.envelopes += 1
@@ -103,7 +106,7 @@ def _explode_list(
             report(done)
 
 
-def _jobs(lists: Lists, content: bytes) -> list[Message]:
+def _jobs(app: Celery, lists: Lists, content: bytes) -> list[Message]:
     """Return the jobs of an envelope that are to be done.
 
     Raises:
@@ -113,5 +116,5 @@ def _jobs(lists: Lists, content: bytes) -> list[Message]:
     jobs = read(message.body, message.content_type, message.content_encoding)
     if not message.headers.get("redelivered"):
         return list(jobs)
-    finished = Bits(len(jobs), progress.load(lists.client, message.headers["id"]))
+    finished = Bits(len(jobs), progress.load(app, lists.client, message.headers["id"]))
     return [job for index, job in enumerate(jobs) if index not in finished]

@@ -10,23 +10,25 @@ from math import ceil
 from time import monotonic
 from typing import Any, Final
 
-from kombu.exceptions import OperationalError
-
-from redis_optimizer.tasks import progress
+from redis_optimizer.tasks.hold import Hold
 from redis_optimizer.tasks.kombu import send
 from redis_optimizer.tasks.opened import JobMessage, OpenEnvelope, Unit
 from redis_optimizer.tasks.pace import Pace
+from redis_optimizer.tasks.records import BROKER_ERRORS, Records
 
-__all__ = ["UNBOUNDED", "Feed"]
+__all__ = ["POOL", "UNBOUNDED", "Feed"]
 
 logger = logging.getLogger(__name__)
 
 PER_PROCESS: Final = 2
 """Units in the pool for each of its processes: one runs, and the next is there when it is done."""
 
-SAVE_EVERY: Final = 1.0  # seconds
+PREFETCH: Final = 4  # jobs that wait for each process: Celery's default, with which it is as fair
 TURN: Final = 0.05  # seconds after which the worker's loop gets its turn: solo runs jobs in ours
 PAUSE: Final = 0.001  # seconds; a callback for "soon" would wait for the loop's next event
+
+POOL: Final = ""
+"""The lane of jobs that wait for the pool alone."""
 
 UNBOUNDED: Final = "redis_optimizer.unbounded"
 """The lane of jobs that are not for the pool yet."""
@@ -54,6 +56,8 @@ class Feed:
         self._is_green = consumer.hub is None and consumer.pool.is_green
         self._start = start
         self._pace = Pace()
+        self._hold = Hold()
+        self._records = Records(consumer.app, consumer.timer)
         self._lock = threading.RLock()
         self._waiting: defaultdict[str, list[Waiting]] = defaultdict(list)
         self._fed: Counter[str] = Counter()
@@ -62,15 +66,14 @@ class Feed:
         self._is_pumping = False
         self._is_woken = False
         self._ack_now = False
-        self._unsaved: dict[str, OpenEnvelope] = {}
-        self._settled: list[str] = []
-        self._is_saving_soon = False
 
     def add(self, envelope: OpenEnvelope, units: Iterable[Unit]) -> None:
         """Take in an envelope."""
         self.envelopes[envelope.id] = envelope
         self._push(units)
         self.pump()
+        if self.is_open and self._has_plenty():
+            self._hold.begin(envelope.message.channel)
 
     def pump(self) -> None:
         """Hand over what the pool has room for. Higher priority first (0 is highest), then age."""
@@ -88,7 +91,8 @@ class Feed:
                     break
         finally:
             self._is_pumping = False
-            self._save_soon()
+            self._records.save_soon()
+            self._let_go()
 
     def finish(self, job: JobMessage) -> None:
         """Note that a job is done with; its envelope is acknowledged when all are."""
@@ -101,6 +105,7 @@ class Feed:
     def settle(self, unit: Unit, indexes: Sequence[int]) -> None:
         """Note that jobs of a unit are done with."""
         self._finish(unit.envelope, indexes)
+        self._hold.note(len(indexes))
         self._release(unit, len(indexes))
 
     def send_again(self, unit: Unit, indexes: Sequence[int]) -> None:
@@ -123,60 +128,46 @@ class Feed:
             older_than: Only those of envelopes opened this many seconds ago.
         """
         latest = monotonic() - older_than
-        taken = self._take(lambda unit: unit.envelope.opened_at <= latest)
-        for envelope, indexes in taken:
-            self._hand_back(envelope, indexes)
-        if taken:  # should we be killed while others still run, these must not be sent again
-            self.save()
+        taken: dict[str, list[Unit]] = {}
+        for unit in self._take(lambda unit: unit.envelope.opened_at <= latest):
+            taken.setdefault(unit.envelope.id, []).append(unit)
+        kept: list[Unit] = []
+        for units in taken.values():
+            indexes = [index for unit in units for index in unit.indexes]
+            if not self._hand_back(units[0].envelope, indexes):
+                kept += units
+        if kept and self.is_open:  # else they are handed back in the end, or come again
+            self._push(kept)
+            self.pump()
+        if len(kept) < sum(map(len, taken.values())):
+            # Should we be killed while others still run, these must not be sent again.
+            self._records.save()
+        self._let_go()
 
     def close(self) -> None:
         """Hand nothing over any more, and the jobs that Celery does not have yet back."""
         self.is_open = False
         self.hand_back()
-        self.save()
+        self._records.save()
 
     def abandon(self) -> None:
         """Forget what is not with Celery yet: the broker gives the envelopes to somebody."""
         self.is_open = False
         self._is_abandoned = True
         self._take(lambda unit: True)
-        self.save()
+        self._records.save()
 
     def wind_up(self) -> None:
         """Hand back every job that is not done with: nothing runs any more, the pool is gone."""
         if self._is_abandoned:
-            self.save()
+            self._records.save()
             return
         self.is_open = False
         self._ack_now = True  # the worker's loop, which would do so soon, has ended
         self._take(lambda unit: True)
         for envelope in list(self.envelopes.values()):
             self._hand_back(envelope, envelope.unfinished())
-        self.save()
-
-    def save(self, after: float = 0) -> None:
-        """Write how far envelopes are.
-
-        Args:
-            after: Only of those opened this many seconds ago.
-        """
-        latest = monotonic() - after
-        with self._lock:
-            self._is_saving_soon = False
-            due = {i: e for i, e in self._unsaved.items() if e.opened_at <= latest}
-            settled, self._settled = self._settled, []
-            for identity, envelope in due.items():
-                del self._unsaved[identity]
-                envelope.has_record = True
-        try:
-            if due:
-                progress.save(self._app, {i: bytes(e.finished) for i, e in due.items()})
-            if settled:
-                progress.forget(self._app, settled)
-        except OperationalError as error:
-            logger.warning("The progress of %d envelopes was not recorded: %s", len(due), error)
-            self._unsaved |= {i: e for i, e in due.items() if i in self.envelopes}
-        self._save_soon()
+        self._records.save()
 
     def _next(self) -> Unit | None:
         with self._lock:
@@ -215,24 +206,22 @@ class Feed:
                 item = (unit.priority, next(self._numbers), unit)
                 heapq.heappush(self._waiting[unit.lane], item)
 
-    def _take(self, chosen: Callable[[Unit], bool]) -> list[tuple[OpenEnvelope, list[int]]]:
-        """Take waiting units out and return their jobs by envelope."""
-        taken: dict[str, tuple[OpenEnvelope, list[int]]] = {}
+    def _take(self, chosen: Callable[[Unit], bool]) -> list[Unit]:
+        """Take waiting units out."""
+        taken: list[Unit] = []
         with self._lock:
             for lane, heap in list(self._waiting.items()):
-                for unit in [unit for *_, unit in sorted(heap) if chosen(unit)]:
-                    _, indexes = taken.setdefault(unit.envelope.id, (unit.envelope, []))
-                    indexes.extend(unit.indexes)
+                taken += [unit for *_, unit in sorted(heap) if chosen(unit)]
                 heap[:] = sorted(item for item in heap if not chosen(item[-1]))
                 if not heap:
                     del self._waiting[lane]
-        return list(taken.values())
+        return taken
 
     def _hand_back(self, envelope: OpenEnvelope, indexes: Sequence[int]) -> bool:
         # Singly, to the queue itself: whoever takes over in a deployment, old or new, can run them.
         try:
             send(self._app, [envelope.jobs[index].again() for index in indexes])
-        except OperationalError as error:
+        except BROKER_ERRORS as error:
             logger.error("Jobs of envelope %s could not be handed back: %s", envelope.id, error)
             return False
         self._finish(envelope, indexes)
@@ -242,13 +231,11 @@ class Feed:
         envelope.finish(indexes)
         with self._lock:
             if envelope.finished.left:
-                self._unsaved[envelope.id] = envelope
+                self._records.note(envelope)
                 return
             if self.envelopes.pop(envelope.id, None) is None:
                 return
-            self._unsaved.pop(envelope.id, None)
-            if envelope.has_record:
-                self._settled.append(envelope.id)
+            self._records.settle(envelope)
         ack = envelope.message.ack_log_error if self._ack_now else envelope.ack
         ack(logger, self._consumer.connection_errors)
 
@@ -278,9 +265,12 @@ class Feed:
         else:
             self._wake()
 
-    def _save_soon(self) -> None:
+    def _has_plenty(self) -> bool:
+        """Tell whether more jobs wait than plain Celery would have taken, and can be done soon."""
         with self._lock:
-            if self._is_saving_soon or not (self._unsaved or self._settled):
-                return
-            self._is_saving_soon = True
-        self._consumer.timer.call_after(SAVE_EVERY, self.save, (SAVE_EVERY,))
+            waiting = sum(len(unit.indexes) for *_, unit in self._waiting.get(POOL, ()))
+        return waiting > self._hold.enough(PREFETCH * self._processes())
+
+    def _let_go(self) -> None:
+        if self._hold.is_on and not (self.is_open and self._has_plenty()):
+            self._hold.end()

@@ -67,11 +67,12 @@ class SendsFirst:
     def _revoke_here(self, message: Message) -> None:
         from redis_optimizer.tasks.locks import release  # which needs batching itself
 
+        # First: storing its state may fail.
+        if key := message.headers.get(DEDUP_HEADER):
+            release(self.app, key, self.id)
         self.backend.mark_as_revoked(
             self.id, "revoked", store_result=not message.headers.get("ignore_result")
         )
-        if key := message.headers.get(DEDUP_HEADER):
-            release(self.app, key, self.id)
 
 
 class SendsAllFirst:

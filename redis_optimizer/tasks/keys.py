@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from django.core.exceptions import ImproperlyConfigured
 from kombu.utils.json import JSONEncoder
 
-from redis_optimizer.conf import get_settings
+from redis_optimizer.tasks.names import root
 
 if TYPE_CHECKING:
     from redis_optimizer.tasks.base import OptimizedTask
@@ -52,8 +52,7 @@ def key_of(task: "OptimizedTask", args: Sequence[Any], kwargs: Mapping[str, Any]
     canonical = json.dumps(written, sort_keys=True).encode()
     digest = hashlib.blake2b(canonical, digest_size=DIGEST_BYTES).hexdigest()
     # With the mode, so that a deployment that changes it does not meet locks of another shape.
-    prefix = f"redis_optimizer:{get_settings().NAMESPACE}:dedup"
-    return f"{prefix}:{task.name}:{task.dedup}-{digest}"
+    return f"{root(task.app)}dedup:{task.name}:{task.dedup}-{digest}"
 
 
 def mode_of(key: str) -> str:

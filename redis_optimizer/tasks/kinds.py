@@ -12,9 +12,6 @@ __all__ = ["DEDUP_HEADER", "Kind", "Terms", "message_size"]
 DEDUP_HEADER: Final = "redis_optimizer_dedup"
 """The message header that holds a job's dedup key."""
 
-HEADER_BYTES: Final = 800
-"""Bytes of Celery's headers and kombu's properties in JSON, beside the arguments."""
-
 
 @dataclass(frozen=True, slots=True)
 class Kind:
@@ -70,4 +67,4 @@ class Terms:
 
 def message_size(message: Message) -> int:
     """Return about how many bytes a message takes on its way."""
-    return len(message.body) + HEADER_BYTES
+    return message.size or len(message.body)

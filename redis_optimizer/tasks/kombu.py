@@ -5,16 +5,19 @@ A contract test holds each of it: ``tests/contracts/test_kombu.py``.
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from weakref import WeakKeyDictionary
 
 import redis
 from celery import Celery
-from kombu import Producer
+from kombu import Producer, Queue
+from kombu.utils.json import dumps
 
 from redis_optimizer.tasks.message import Message
 
-__all__ = ["Capture", "broker_client", "send", "visibility_timeout"]
+__all__ = ["Capture", "broker_client", "ensure", "send", "visibility_timeout"]
+
+T = TypeVar("T")
 
 LPUSH_VALUES: Final = 1_000
 """Messages in one LPUSH: a server does nothing else while it takes them in."""
@@ -64,6 +67,11 @@ class Capture(Producer):
         *args: Any,
         **kwargs: Any,
     ) -> None:
+        reply_to = properties.get("reply_to")
+        if isinstance(reply_to, Queue):
+            properties["reply_to"] = reply_to.name
+        # What cannot be serialised must fail here, for this call alone.
+        about = dumps([headers, properties])
         self._take(
             Message(
                 id=headers.get("id", ""),
@@ -75,10 +83,19 @@ class Capture(Producer):
                 properties=properties,
                 exchange=exchange,
                 routing_key=routing_key,
-                priority=priority or 0,
+                priority=_as_number(priority),
                 declare=tuple(declare or ()),
+                size=len(body) + len(about),
             )
         )
+
+
+def _as_number(priority: Any) -> int:
+    """Return a priority as kombu takes it: from 0 to 9, and 0 for what is no number."""
+    try:
+        return max(0, min(9, int(priority)))
+    except (TypeError, ValueError):
+        return 0
 
 
 def send(app: Celery, messages: Sequence[Message]) -> None:
@@ -94,15 +111,25 @@ def send(app: Celery, messages: Sequence[Message]) -> None:
     Raises:
         kombu.exceptions.OperationalError: when the broker cannot be reached.
     """
+    ensure(app, lambda producer: _publish_all(app, producer, messages))
+
+
+def ensure(app: Celery, act: Callable[[Any], T]) -> T:
+    """Do something with a pooled producer, and once more when its connection was lost.
+
+    Args:
+        app: Whose broker.
+        act: Takes the producer.
+
+    Raises:
+        kombu.exceptions.OperationalError: when the broker cannot be reached, or refuses.
+    """
     producer: Any
     with _pooled_producer(app) as producer:
-        publish = producer.connection.ensure(
-            producer,
-            lambda: _publish_all(app, producer, messages),
-            max_retries=RETRIES,
-            interval_start=0,
+        ensured: Callable[[], T] = producer.connection.ensure(
+            producer, lambda: act(producer), max_retries=RETRIES, interval_start=0
         )
-        publish()
+        return ensured()
 
 
 @contextmanager

@@ -14,11 +14,11 @@ from kombu.exceptions import OperationalError
 from kombu.serialization import dumps, loads, prepare_accept_content
 
 from redis_optimizer.conf import get_settings
-from redis_optimizer.signals import jobs_lost
 from redis_optimizer.tasks import scripts
 from redis_optimizer.tasks.kinds import DEDUP_HEADER
 from redis_optimizer.tasks.kombu import visibility_timeout
 from redis_optimizer.tasks.locks import milliseconds, perform, release, take, text
+from redis_optimizer.tasks.losses import report
 
 if TYPE_CHECKING:
     from redis_optimizer.tasks.base import OptimizedTask
@@ -116,8 +116,7 @@ def finish(task: "OptimizedTask", key: str, id: str) -> None:
     try:
         send(task, key, waiting, unpack(task.app, found[1]))
     except Exception as error:  # whatever the broker or a receiver of a signal raises
-        logger.critical("Job %s[%s] is lost: it cannot be sent: %s", task.name, waiting, error)
-        jobs_lost.send(sender=finish, ids=[waiting], tasks=[task.name])
+        report({waiting: task.name}, reason=f"It cannot be sent: {error}")
         release(task.app, key, id)
 
 

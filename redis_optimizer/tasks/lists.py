@@ -1,9 +1,10 @@
 """The lists that a Redis broker keeps a queue in, one for each step of priority."""
 
 import json
+from bisect import bisect
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final
 
 import redis
 from celery import Celery
@@ -14,7 +15,11 @@ from kombu.utils.uuid import uuid
 
 from redis_optimizer.tasks.message import Message
 
-__all__ = ["Lists", "broker_lists"]
+__all__ = ["Lists", "broker_lists", "channel_lists"]
+
+
+UNACKED_PAGE: Final = 20
+"""Messages that are read at a time; each may have MAX_MESSAGE_BYTES."""
 
 
 class Lists:
@@ -36,10 +41,43 @@ class Lists:
         name = f"{queue}{self._channel.sep}{step}" if step else queue
         return f"{self._channel.global_keyprefix}{name}"
 
+    def step_of(self, priority: Any) -> int:
+        """Return the step that messages of a priority go to; 0 for what is no priority."""
+        number = priority if isinstance(priority, int) else 0
+        return self.steps[max(0, bisect(self.steps, number) - 1)]
+
     def queue_of(self, key: bytes) -> str:
         """Return the queue that a list is of."""
         name = key.decode().removeprefix(self._channel.global_keyprefix)
         return name.split(self._channel.sep, 1)[0]
+
+    def names(self, queue: str) -> list[str]:
+        """Return the names of all lists of a queue."""
+        return [self.key(queue, step) for step in self.steps]
+
+    def is_bound(self, queue: str) -> bool:
+        """Tell whether an exchange is bound to a queue, as it is once somebody consumes it."""
+        pattern = f"{self._channel.global_keyprefix}{self._channel.keyprefix_queue % '*'}"
+        end = f"{self._channel.sep}{queue}".encode()
+        bindings: Any = self.client.scan_iter(pattern, count=1000, _type="set")
+        return any(
+            member.endswith(end)
+            for key in bindings
+            for member in self.client.sscan_iter(key, f"*{queue}", count=1000)
+        )
+
+    def unacknowledged(self) -> Iterator[tuple[bytes, str, int]]:
+        """Yield tag, routing key and step of each message that a worker has or had.
+
+        Those of killed workers come back into their queues when the visibility timeout is over.
+        """
+        key = f"{self._channel.global_keyprefix}{self._channel.unacked_key}"
+        for tag, content in self.client.hscan_iter(key, count=UNACKED_PAGE):
+            try:
+                message, _, routing_key = json.loads(content)
+                yield tag, str(routing_key), self.step_of(message["properties"].get("priority"))
+            except (AttributeError, LookupError, TypeError, ValueError):
+                continue  # not a message of kombu's
 
     def read(self, content: bytes) -> ReceivedMessage:
         """Return the message that an element of a list is.
@@ -92,8 +130,15 @@ def broker_lists(app: Celery) -> Iterator[Lists | None]:
             yield None
             return
         try:
-            with producer.channel.conn_or_acquire() as client:
-                # kombu's own puts `global_keyprefix` before the keys of some commands only.
-                yield Lists(redis.Redis(connection_pool=client.connection_pool), producer.channel)
+            with channel_lists(producer.channel) as lists:
+                yield lists
         except redis.RedisError as error:
             raise OperationalError(str(error)) from error
+
+
+@contextmanager
+def channel_lists(channel: Any) -> Iterator[Lists]:
+    """Lend the lists of the Redis broker that a channel is connected to."""
+    with channel.conn_or_acquire() as client:
+        # kombu's own puts `global_keyprefix` before the keys of some commands only.
+        yield Lists(redis.Redis(connection_pool=client.connection_pool), channel)

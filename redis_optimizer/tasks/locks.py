@@ -1,5 +1,6 @@
 """Locks on the broker's server: each holds the id of the job that stands for its duplicates."""
 
+import contextlib
 import logging
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -172,10 +173,10 @@ def _release(client: "redis.Redis", locks: list[tuple[str, str]]) -> Any:
 
 
 def _release_left_behind(app: Celery) -> None:
-    mine = [each for each in _left_behind if each[0] is app]
+    mine = [each for each in list(_left_behind) if each[0] is app]
     if not mine:
         return
     perform(app, lambda client: _release(client, [(key, id) for _, key, id in mine]))
     for each in mine:
-        if each in _left_behind:
+        with contextlib.suppress(ValueError):  # another thread has done so
             _left_behind.remove(each)

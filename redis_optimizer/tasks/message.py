@@ -22,6 +22,7 @@ class Message:
         routing_key: Where to.
         priority: As the transport means it: on Redis 0 is the highest.
         declare: kombu entities to declare before it is sent; they do not travel in an envelope.
+        size: About how many bytes it takes on its way; 0 where nobody has measured it.
     """
 
     id: str
@@ -35,6 +36,7 @@ class Message:
     routing_key: str
     priority: int
     declare: tuple[Any, ...] = ()
+    size: int = 0
 
     def again(self) -> "Message":
         """Return it marked as one that has been delivered before, as the broker would mark it."""

@@ -4,15 +4,17 @@ One bit for each job, in the order of the envelope.
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Final
 
 import redis
 from celery import Celery
 
-from redis_optimizer.conf import get_settings
 from redis_optimizer.tasks.kombu import broker_client, visibility_timeout
+from redis_optimizer.tasks.names import root
 
 __all__ = ["Bits", "forget", "load", "save"]
+
+WAIT: Final = 86_400  # seconds that an envelope may be in the queue again
 
 
 class Bits:
@@ -49,24 +51,25 @@ class Bits:
 def save(app: Celery, records: Mapping[str, bytes]) -> None:
     """Write the records of envelopes, by id.
 
-    They outlive the time after which the broker gives the envelopes to somebody else.
+    They outlive the time after which the broker gives the envelopes to somebody else by a day, in
+    which they may wait for that somebody.
 
     Raises:
         kombu.exceptions.OperationalError: when the broker cannot be reached.
     """
-    lifetime = max(1, int(2000 * visibility_timeout(app)))
+    lifetime = int(1000 * (visibility_timeout(app) + WAIT))
     with broker_client(app) as client:
         if client is None:
             return
         with client.pipeline(transaction=False) as pipeline:
             for identity, record in records.items():
-                pipeline.set(_key(identity), record, px=lifetime)
+                pipeline.set(_key(app, identity), record, px=lifetime)
             pipeline.execute()
 
 
-def load(client: redis.Redis, identity: str) -> bytes:
+def load(app: Celery, client: redis.Redis, identity: str) -> bytes:
     """Return the record of an envelope; an empty one where there is none."""
-    found: Any = client.get(_key(identity))
+    found: Any = client.get(_key(app, identity))
     return found or b""
 
 
@@ -78,8 +81,8 @@ def forget(app: Celery, identities: Iterable[str]) -> None:
     """
     with broker_client(app) as client:
         if client is not None:
-            client.delete(*map(_key, identities))
+            client.delete(*(_key(app, identity) for identity in identities))
 
 
-def _key(identity: str) -> str:
-    return f"redis_optimizer:{get_settings().NAMESPACE}:progress:{identity}"
+def _key(app: Celery, identity: str) -> str:
+    return f"{root(app)}progress:{identity}"

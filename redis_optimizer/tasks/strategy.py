@@ -4,27 +4,32 @@ Each job goes, as a message, to the strategy of its own task: revoked and expire
 events, acknowledgement, retries and lost children are Celery's own code, job by job.
 """
 
+import contextlib
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from functools import partial
+from typing import Any, Final
 
 from celery import Celery, Task, current_app, shared_task
 from celery.exceptions import InvalidTaskError
-from kombu.exceptions import ContentDisallowed, DecodeError, OperationalError
+from kombu.exceptions import ContentDisallowed, DecodeError
 from kombu.message import Message as ReceivedMessage
 
 from redis_optimizer.tasks import progress
 from redis_optimizer.tasks.dispatcher import Dispatcher
 from redis_optimizer.tasks.envelope import NAME, read, unpack
-from redis_optimizer.tasks.feed import UNBOUNDED, Feed
+from redis_optimizer.tasks.feed import POOL, UNBOUNDED, Feed
 from redis_optimizer.tasks.kombu import broker_client, send
 from redis_optimizer.tasks.message import Message
 from redis_optimizer.tasks.opened import JobMessage, OpenEnvelope, Unit
 from redis_optimizer.tasks.progress import Bits
+from redis_optimizer.tasks.records import BROKER_ERRORS
 
 __all__ = ["EnvelopeTask", "Opener", "batch"]
 
 logger = logging.getLogger(__name__)
+
+RETRY_AFTER: Final = 5.0  # seconds
 
 
 class Opener:
@@ -66,12 +71,21 @@ class Opener:
         except ValueError as error:
             raise InvalidTaskError(f"envelope {identity} cannot be read: {error}") from error
         self._callbacks = callbacks
+        if (known := self.feed.envelopes.get(identity)) is not None:
+            self._drop(message, known, ack)
+            return
         if message.headers.get("redelivered") or message.delivery_info.get("redelivered"):
             self._open_again(identity, jobs, ack)
             return
         logger.debug("Envelope %s of %d jobs received", identity, len(jobs))
         envelope = OpenEnvelope(identity, message, ack, jobs)
         self.feed.add(envelope, self._units(envelope))
+
+    def _drop(self, message: ReceivedMessage, known: OpenEnvelope, ack: Callable[..., Any]) -> None:
+        """Leave it at the copy that is open: the producer, or the broker, sent it twice."""
+        logger.warning("Envelope %s came twice, and is opened once", known.id)
+        if message.delivery_tag != known.message.delivery_tag:  # else they have one ack in common
+            ack(logger, self._consumer.connection_errors)
 
     def _open_again(self, identity: str, jobs: Sequence[Message], ack: Callable[..., Any]) -> None:
         """Send what is not known to be done, each job alone.
@@ -80,13 +94,17 @@ class Opener:
         """
         try:
             with broker_client(self._app) as client:
-                record = progress.load(client, identity) if client else b""
+                record = progress.load(self._app, client, identity) if client else b""
             finished = Bits(len(jobs), record)
             left = [job.again() for index, job in enumerate(jobs) if index not in finished]
             send(self._app, left)
-        except OperationalError as error:
-            # Not acknowledged: the broker delivers it once more.
-            logger.error("Envelope %s could not be divided: %s", identity, error)
+        except BROKER_ERRORS as error:
+            # Until it is acknowledged it counts as one that this worker has in hand.
+            logger.error(
+                "Envelope %s could not be divided, again in %d s: %s", identity, RETRY_AFTER, error
+            )
+            retry = partial(self._retry, identity, jobs, ack)
+            self._consumer.timer.call_after(RETRY_AFTER, retry)
             return
         logger.warning(
             "Envelope %s came again: %d of its %d jobs were done, the others are sent singly",
@@ -96,7 +114,18 @@ class Opener:
         )
         ack(logger, self._consumer.connection_errors)
         if record:
-            progress.forget(self._app, [identity])
+            with contextlib.suppress(*BROKER_ERRORS):  # it lapses
+                progress.forget(self._app, [identity])
+
+    def _retry(self, *divided: Any) -> None:
+        if not self._consumer.hub:  # the timer is a thread of its own
+            self._consumer.call_soon(self._open_still, *divided)
+        else:
+            self._open_still(*divided)
+
+    def _open_still(self, *divided: Any) -> None:
+        if self.feed.is_open:  # else its channel is gone, or going: the broker has it again
+            self._open_again(*divided)
 
     def _units(self, envelope: OpenEnvelope) -> list[Unit]:
         units: dict[Any, tuple[list[int], dict[str, Any]]] = {}
@@ -125,8 +154,11 @@ class Opener:
             return {"lane": name}
         task = self._app.tasks.get(name)
         if getattr(task, "bulk", False):
-            return {"lane": "", "bulk": True}
-        return {"lane": "", "shares": task is not None and not has_limit and self._may_share(task)}
+            return {"lane": POOL, "bulk": True}
+        return {
+            "lane": POOL,
+            "shares": task is not None and not has_limit and self._may_share(task),
+        }
 
     def _may_share(self, task: Any) -> bool:
         """Tell whether jobs may go to the pool several at a time.

@@ -7,6 +7,7 @@ import pytest
 from celery import Celery
 from celery.app import app_or_default
 from django.test import override_settings
+from kombu import Queue
 
 from redis_optimizer.checks.celery import check_app, check_celery
 from redis_optimizer.connections import PROFILES, celery_settings
@@ -80,3 +81,31 @@ def test_w021_priorities_that_do_not_rise_from_0(steps: list[int]) -> None:
 def test_w022_a_long_wait_of_every_process(interval: float) -> None:
     assert found(broker(polling_interval=interval)) == ["W022"]
     assert found(broker(polling_interval=2)) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("task_default_queue", "{}"),
+        ("task_queues", [Queue("mail"), Queue("{}")]),
+        ("task_queues", {"{}": {"exchange": "other"}}),
+        ("task_routes", {"mail.*": "{}", "web": {"queue": "mail"}}),
+        ("task_routes", {"mail.*": {"queue": Queue("{}")}}),
+        ("task_routes", [print, "site.route", [("web", "web"), ("mail.*", {"queue": "{}"})]]),
+    ],
+)
+def test_w023_a_queue_that_is_where_envelopes_travel(name: str, value: Any) -> None:
+    assert found({**broker(), name: named(value, "mail.batches")}) == ["W023"]
+    assert found({**broker(), name: named(value, "mail-batches")}) == []
+    assert found({name: named(value, "mail.batches"), "broker_url": "amqp://h"}) == []
+
+
+def named(value: Any, queue: str) -> Any:
+    """Return a value with the name of a queue put in."""
+    if isinstance(value, Queue):
+        return Queue(named(value.name, queue))
+    if isinstance(value, dict):
+        return {named(key, queue): named(inner, queue) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(named(inner, queue) for inner in value)
+    return queue if value == "{}" else value

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import redis
 from django.core.exceptions import ImproperlyConfigured
+from django.test import override_settings
 from django_redis.cache import RedisCache
 from django_redis.pool import get_connection_factory
 from redis.connection import BlockingConnectionPool
@@ -86,3 +87,10 @@ def test_a_result_backend_waits_for_a_connection(server: EmbeddedServer) -> None
 
 def test_a_result_backend_without_a_limit_never_waits() -> None:
     assert type(result_pool(max_connections=None, socket_timeout=5)) is redis.ConnectionPool
+
+
+@override_settings(REDIS_OPTIMIZER={"ENABLED": False})
+def test_a_pool_for_results_is_redis_pys_own_when_switched_off() -> None:
+    pool = result_pool(max_connections=3, socket_timeout=5)
+    assert type(pool) is redis.ConnectionPool
+    assert pool.max_connections == 3

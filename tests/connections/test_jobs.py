@@ -128,6 +128,7 @@ def test_plain_results_in_the_database() -> None:
     assert "CELERY_RESULT_BACKEND" not in celery_settings(URL, "default", results=None)
 
 
+@pytest.mark.parametrize("profile", ["default", "balanced"])
 @pytest.mark.parametrize(
     ("url", "mode"),
     [
@@ -136,8 +137,8 @@ def test_plain_results_in_the_database() -> None:
         ("rediss://h:1/0?ssl_cert_reqs=CERT_OPTIONAL", "CERT_OPTIONAL"),
     ],
 )
-def test_broker_and_results_verify_certificates_alike(url: str, mode: str) -> None:
-    app = make_app(celery_settings(url))
+def test_broker_and_results_verify_certificates_alike(url: str, mode: str, profile: str) -> None:
+    app = make_app(celery_settings(url, profile))
     assert app.connection().ssl["ssl_cert_reqs"].name == mode
     assert app.backend.connparams["ssl_cert_reqs"].name == mode
 
@@ -147,11 +148,12 @@ def test_a_wrong_ssl_cert_reqs_is_named() -> None:
         celery_settings("rediss://h/0?ssl_cert_reqs=maybe")
 
 
+@pytest.mark.parametrize("profile", ["default", "balanced"])
 @pytest.mark.parametrize(
     "url", ["unix:///run/redis.sock?db=3", "redis+socket:///run/redis.sock?virtual_host=3"]
 )
-def test_a_unix_socket(url: str) -> None:
-    settings = celery_settings(url)
+def test_a_unix_socket(url: str, profile: str) -> None:
+    settings = celery_settings(url, profile)
     assert settings["CELERY_BROKER_URL"] == "redis+socket:///run/redis.sock?virtual_host=3"
     connection = Connection(settings["CELERY_BROKER_URL"])
     assert connection.hostname.startswith("socket:///run/redis.sock")
@@ -170,8 +172,27 @@ def test_sentinels() -> None:
     assert settings["CELERY_BROKER_URL"] == url
     assert settings["CELERY_RESULT_BACKEND"].endswith(f":SentinelBackend+{url}")
     assert settings["CELERY_RESULT_BACKEND_TRANSPORT_OPTIONS"] == {"master_name": "mymaster"}
-    with pytest.raises(ImproperlyConfigured, match="master_name"):
-        celery_settings(url)
+    plain = celery_settings(url, "default", transport_options={"master_name": "mymaster"})
+    assert plain["CELERY_RESULT_BACKEND"] == url
+    assert plain["CELERY_RESULT_BACKEND_TRANSPORT_OPTIONS"] == {"master_name": "mymaster"}
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_sentinels_for_one_or_the_other_need_the_name_of_the_master(profile: str) -> None:
+    for urls in (("sentinel://a:26379", URL), (URL, "sentinel://a:26379")):
+        with pytest.raises(ImproperlyConfigured, match="master_name"):
+            celery_settings(urls[0], profile, result_url=urls[1])
+    assert celery_settings(URL, profile, results=None, result_url="sentinel://a:26379")
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_results_do_not_fail_over(profile: str) -> None:
+    both = "redis://a/0;redis://b/0"
+    with pytest.raises(ImproperlyConfigured, match="result_url"):
+        celery_settings(both, profile)
+    app = make_app(celery_settings(both, profile, result_url=URL))
+    assert app.connection().alt == both.split(";")
+    assert app.backend.connparams["host"] == "h"
 
 
 @pytest.mark.parametrize("url", ["amqp://user:secret@h", "rediscluster://h", "secret@h:1", ""])

@@ -5,7 +5,7 @@
 
 import functools
 import inspect
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -21,6 +21,7 @@ from kombu import Connection, Queue
 from redis_optimizer.embedded import EmbeddedServer
 from redis_optimizer.tasks.celery_internals import (
     channel_client,
+    filter_queues,
     has_own_tracer,
     is_waiting,
     override,
@@ -30,6 +31,10 @@ from redis_optimizer.tasks.celery_internals import (
     waiting_connection,
 )
 from tests.servers import connect, wait_until
+from tests.tasks.conftest import make_site
+from tests.tasks.processes import Site
+
+__all__ = ["make_site"]
 
 
 @pytest.fixture
@@ -62,6 +67,49 @@ def test_a_channel_waits_for_as_long_as_it_is_told(
             connection.drain_events(timeout=0.2)
         sent = next(e["command"] for e in monitor.listen() if e["command"].startswith("BRPOP"))
     assert sent.endswith(" 0.05")
+
+
+def test_a_channel_waits_in_the_queues_that_are_chosen(
+    connection: Connection, server: EmbeddedServer
+) -> None:
+    def choose(queues: list[str]) -> list[str]:
+        asked.append(sorted(queues))
+        return ["one"]
+
+    asked: list[list[str]] = []
+    channel: Any = connection.default_channel
+    filter_queues(channel, choose)
+    set_wait(channel, 0.05)
+    queues = [Queue("one"), Queue("other")]
+    with connect(server).monitor() as monitor, connection.Consumer(queues):
+        with pytest.raises(TimeoutError):
+            connection.drain_events(timeout=0.2)
+        sent = next(e["command"] for e in monitor.listen() if e["command"].startswith("BRPOP"))
+    assert "one" in sent
+    assert "other" not in sent
+    assert asked[0] == ["one", "other"]
+
+
+@pytest.mark.parametrize("order", ["round_robin", "priority", "sorted"])
+def test_the_queues_of_a_channel_are_chosen_whatever_their_order(
+    server: EmbeddedServer, order: str
+) -> None:
+    options = {"queue_order_strategy": order}
+    with Connection(server.url, transport_options=options) as connection:
+        filter_queues(connection.default_channel, lambda queues: ["one"])
+
+
+def test_rows_of_results_are_added_to(make_site: Callable[..., Site]) -> None:
+    code = """
+from celery.app.task import Context
+from django_celery_results.backends import DatabaseBackend
+from redis_optimizer.tasks.celery_internals import extend_rows
+backend = DatabaseBackend(app)
+extend_rows(backend, lambda row, request: row.update(task_name=row["task_name"] or request.task))
+backend.TaskModel._default_manager.store_result = lambda **row: print(row["task_name"])
+backend.store_result("id", 1, "SUCCESS", request=Context({"id": "id", "task": "mine"}))
+"""
+    assert make_site().produce(code).stdout.split() == ["mine"]
 
 
 def test_a_channel_waits_on_the_connection_that_is_there(

@@ -4,7 +4,8 @@ from math import inf
 
 import pytest
 
-from redis_optimizer.core.buffer import FIRST_RETRY, JITTER, LONGEST_RETRY, JobBuffer
+from redis_optimizer.core.backoff import JITTER
+from redis_optimizer.core.buffer import JobBuffer
 
 
 class Clock:
@@ -103,14 +104,6 @@ def test_a_job_with_more_bytes_than_that_leaves_alone(clock: Clock) -> None:
     assert ids(buffer.take()) == "b"
 
 
-def test_a_job_may_be_replaced_in_its_place(clock: Clock) -> None:
-    buffer = make(clock)
-    fill(buffer, "ab")
-    buffer.add("a", "other", 30)
-    assert buffer.bytes == 40
-    assert buffer.take() == [("a", "other", 30), ("b", "B", 10)]
-
-
 def test_a_job_may_be_taken_out(clock: Clock) -> None:
     buffer = make(clock)
     fill(buffer, "ab")
@@ -129,33 +122,6 @@ def test_what_could_not_leave_comes_first_the_next_time(clock: Clock) -> None:
     buffer.give_back(taken)
     assert buffer.bytes == 30
     assert ids(buffer.take()) == "abc"
-
-
-def test_after_a_failure_jobs_wait_longer_each_time_however_many(clock: Clock) -> None:
-    buffer = make(clock)
-    fill(buffer, "abc")
-    waits = []
-    for _ in range(8):
-        buffer.give_back(buffer.take())
-        assert buffer.is_held
-        waits.append(buffer.due - clock.time)
-        clock.time = buffer.due
-        assert not buffer.is_held
-    assert waits[:3] == [FIRST_RETRY, 2 * FIRST_RETRY, 4 * FIRST_RETRY]
-    assert waits[-1] == LONGEST_RETRY
-    assert buffer.failures == 8
-
-
-def test_a_success_ends_the_waiting(clock: Clock) -> None:
-    buffer = make(clock)
-    fill(buffer, "abc")
-    buffer.give_back(buffer.take())
-    clock.time = buffer.due
-    buffer.take()
-    buffer.sent()
-    fill(buffer, "abc")
-    assert buffer.failures == 0
-    assert not buffer.is_held
 
 
 def test_two_departures_are_apart_by_the_delay(clock: Clock) -> None:
@@ -181,26 +147,44 @@ def test_the_delay_is_a_little_longer_or_shorter_each_time(
     assert buffer.due == pytest.approx(clock.time + 5.0 * share)
 
 
-def test_the_waiting_may_be_cut_short(clock: Clock) -> None:
-    buffer = make(clock)
-    fill(buffer, "abc")
-    buffer.give_back(buffer.take())
+def test_the_delay_may_be_cut_short(clock: Clock) -> None:
+    buffer = make(clock, delay=5.0)
+    fill(buffer, "a")
+    buffer.take()
+    buffer.sent()
+    fill(buffer, "bcd")
     buffer.release()
     assert not buffer.is_held
     assert buffer.due <= clock.time
 
 
-def test_in_a_hurry_nothing_is_waited_for_but_a_short_retry(clock: Clock) -> None:
+def test_what_could_not_leave_is_due_at_once(clock: Clock) -> None:
+    buffer = make(clock)
+    fill(buffer, "a")
+    buffer.give_back(buffer.take())
+    assert buffer.due <= clock.time
+
+
+def test_what_somebody_waits_for_is_due_and_what_comes_after_it_is_not(clock: Clock) -> None:
+    buffer = make(clock)
+    buffer.expect()  # there is nothing
+    fill(buffer, "a")
+    assert buffer.due == clock.time + 2.0
+    buffer.expect()
+    assert buffer.due <= clock.time
+    buffer.take()
+    fill(buffer, "b")
+    assert buffer.due == clock.time + 2.0
+
+
+def test_in_a_hurry_nothing_is_waited_for(clock: Clock) -> None:
     buffer = make(clock, delay=5.0)
     fill(buffer, "abc")
     buffer.take()
     buffer.sent()
     fill(buffer, "d")
-    buffer.hurry(0.1)
+    buffer.hurry()
     assert buffer.due <= clock.time
-    buffer.give_back(buffer.take())
-    assert buffer.due == pytest.approx(clock.time + 0.1)
-    clock.time += 0.2
     buffer.take()
     buffer.sent()
     fill(buffer, "e")

@@ -11,6 +11,7 @@ from kombu.exceptions import OperationalError
 from kombu.message import Message as ReceivedMessage
 
 from redis_optimizer.tasks import feed as module
+from redis_optimizer.tasks import hold, opened, progress, records
 from redis_optimizer.tasks.feed import Feed
 from redis_optimizer.tasks.message import Message
 from redis_optimizer.tasks.opened import JobMessage, OpenEnvelope, Unit
@@ -45,8 +46,13 @@ class Stage:
         self.jobs: dict[tuple[str, int], JobMessage] = {}
         self.inline = False
         self.broken = False
+        self.send_hook: Callable[[Celery, Sequence[Message]], None] | None = None
+        self.error: Exception = OperationalError("down")
         self.now = 1000.0
         self.timer = Timer()
+        self.queues = ["celery", "celery.batches"]
+        cycle = SimpleNamespace(consume=lambda count: self.queues[:count])
+        self.channel = SimpleNamespace(no_ack_consumers=None, brpop_timeout=4, _queue_cycle=cycle)
         self.pool = SimpleNamespace(num_processes=processes, is_green=False)
         consumer = SimpleNamespace(
             app=Celery("feed", set_as_current=False),
@@ -57,20 +63,27 @@ class Stage:
             connection_errors=(),
         )
         self.feed = Feed(consumer, self.start)
-        monkeypatch.setattr(module, "monotonic", lambda: self.now)
-        monkeypatch.setattr("redis_optimizer.tasks.opened.monotonic", lambda: self.now)
+        for each in (module, records, hold, opened):
+            monkeypatch.setattr(each, "monotonic", lambda: self.now)
         monkeypatch.setattr(module, "send", self.send)
-        monkeypatch.setattr(module.progress, "save", lambda app, saved: self.save(saved))
-        monkeypatch.setattr(module.progress, "forget", lambda app, ids: self.forgotten.extend(ids))
+        monkeypatch.setattr(progress, "save", lambda app, saved: self.save(saved))
+        monkeypatch.setattr(progress, "forget", lambda app, ids: self.forget(ids))
 
     def save(self, records: dict[str, bytes]) -> None:
         if self.broken:
-            raise OperationalError("down")
+            raise self.error
         self.records.append(records)
 
-    def send(self, app: Celery, messages: Sequence[Message]) -> None:
+    def forget(self, identities: Sequence[str]) -> None:
         if self.broken:
-            raise OperationalError("down")
+            raise self.error
+        self.forgotten.extend(identities)
+
+    def send(self, app: Celery, messages: Sequence[Message]) -> None:
+        if self.send_hook:
+            self.send_hook(app, messages)
+        if self.broken:
+            raise self.error
         self.sent.extend(message.id for message in messages)
 
     def start(self, unit: Unit) -> None:
@@ -104,7 +117,7 @@ class Stage:
             )
             for n in range(size)
         ]
-        message = ReceivedMessage(channel=SimpleNamespace(no_ack_consumers=None))
+        message = ReceivedMessage(channel=self.channel)
         message.ack = lambda multiple=False: self.acknowledged.append(name)
         envelope = OpenEnvelope(name, message, message.ack_log_error, Jobs(pack(jobs)))
         is_one = together or shares
@@ -115,6 +128,11 @@ class Stage:
     def finish(self, name: str, index: int) -> None:
         self.jobs[name, index].ack()
         self.turn()
+
+    def wait(self) -> tuple[list[str], float]:
+        """Wait for messages as kombu does; return where, and for how many seconds."""
+        seconds = self.channel.brpop_timeout
+        return self.channel._queue_cycle.consume(len(self.queues)), seconds
 
     def turn(self) -> None:
         """Let the worker's loop do what is to be done soon."""

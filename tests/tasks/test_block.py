@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import redis
 from asgiref.sync import sync_to_async
-from celery import Celery, group
+from celery import Celery, current_app, group
+from celery.signals import before_task_publish
 from django.test import override_settings
 
 from redis_optimizer.embedded import EmbeddedServer
@@ -140,6 +141,51 @@ def test_it_decorates_functions(plain: Any, admin: redis.Redis) -> None:
 
     assert send(2) == 2
     assert len(ids(admin)) == 2
+
+
+def test_it_decorates_with_arguments_too(app: Celery, plain: Any, admin: redis.Redis) -> None:
+    @batch()
+    def first() -> None:
+        plain.delay()
+        assert ids(admin) == []
+
+    @batch(app=current_app)
+    def second() -> None:
+        plain.delay()
+        assert len(ids(admin)) == 1
+
+    first()
+    second()
+    assert len(ids(admin)) == 2
+
+
+def test_it_decorates_no_generator() -> None:
+    def numbers() -> Iterator[int]:
+        yield 1
+
+    with pytest.raises(TypeError, match="generator"):
+        batch(numbers)
+
+
+def test_it_is_entered_once(app: Celery) -> None:
+    block = batch()
+    with block, pytest.raises(RuntimeError, match="once"):
+        block.__enter__()
+
+
+def test_what_comes_as_the_block_ends_is_sent(app: Celery, plain: Any, admin: redis.Redis) -> None:
+    block = batch()
+    block.__enter__()
+
+    def end(**kwargs: Any) -> None:
+        block.__exit__(None, None, None)
+
+    before_task_publish.connect(end)
+    try:
+        plain.delay()
+    finally:
+        before_task_publish.disconnect(end)
+    assert len(ids(admin)) == 1
 
 
 async def test_it_decorates_coroutine_functions(plain: Any, admin: redis.Redis) -> None:

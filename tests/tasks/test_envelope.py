@@ -11,6 +11,8 @@ from kombu.serialization import dumps
 
 from redis_optimizer.tasks.envelope import (
     NAME,
+    SUFFIX,
+    SUFFIXES,
     batch_queue,
     envelope_message,
     pack,
@@ -136,3 +138,8 @@ def test_it_is_never_unpickled() -> None:
 def test_queues_of_envelopes_are_told_from_others() -> None:
     assert plain_queue(batch_queue("mail")) == "mail"
     assert plain_queue("mail") is None
+
+
+def test_each_version_of_the_format_has_queues_of_its_own() -> None:
+    assert SUFFIXES[VERSION] == SUFFIX
+    assert len(set(SUFFIXES.values())) == len(SUFFIXES) == VERSION

@@ -1,6 +1,10 @@
 """How jobs of open envelopes go to Celery, a few at a time."""
 
+from typing import Any
+
 import pytest
+import redis
+from kombu.exceptions import OperationalError
 
 from redis_optimizer.tasks.feed import UNBOUNDED
 from redis_optimizer.tasks.opened import Unit
@@ -159,6 +163,35 @@ def test_what_cannot_be_handed_back_is_not_acknowledged(stage: Stage) -> None:
     assert not stage.acknowledged
 
 
+@pytest.mark.parametrize("error", [OperationalError("down"), redis.ResponseError("OOM")])
+def test_what_cannot_be_handed_back_yet_waits_on(stage: Stage, error: Exception) -> None:
+    stage.open("old", 6)
+    stage.now += 100
+    stage.broken, stage.error = True, error
+    stage.feed.hand_back(older_than=50)
+    stage.broken = False
+    assert not stage.records
+    for index in range(4):
+        stage.finish("old", index)
+    assert stage.started[4:] == [("old", 4), ("old", 5)]
+    for index in (4, 5):
+        stage.finish("old", index)
+    assert stage.acknowledged == ["old"]
+
+
+def test_what_cannot_be_handed_back_finds_the_pool_idle(stage: Stage) -> None:
+    def send(app: Any, messages: Any) -> None:
+        for index in range(4):  # as threads do, meanwhile
+            stage.jobs["a", index].ack()
+        stage.turn()
+        raise OperationalError("down")
+
+    stage.open("a", 6)
+    stage.send_hook = send
+    stage.feed.hand_back()
+    assert stage.started[4:] == [("a", 4), ("a", 5)]
+
+
 def test_with_its_connection_the_broker_takes_an_envelope_back(stage: Stage) -> None:
     stage.open("a", 6)
     stage.finish("a", 1)
@@ -193,6 +226,68 @@ def test_progress_is_written_once_a_second_and_not_of_quick_envelopes(stage: Sta
     stage.timer.fire()
     assert stage.records == [{"slow": b"\x03"}]
     assert stage.forgotten == ["slow"]
+
+
+def test_a_record_that_could_not_be_deleted_is_deleted_later(stage: Stage) -> None:
+    stage.open("a", 2)
+    stage.finish("a", 0)
+    stage.now += 2
+    stage.timer.fire()
+    stage.finish("a", 1)
+    stage.broken, stage.error = True, redis.ResponseError("NOPERM")
+    stage.timer.fire()
+    stage.broken = False
+    stage.timer.fire()
+    assert stage.forgotten == ["a"]
+
+
+def test_while_enough_jobs_wait_envelopes_are_left_to_others(stage: Stage) -> None:
+    assert stage.wait() == (stage.queues, 4)
+    stage.open("a", 12)  # 4 are started
+    assert stage.wait() == (stage.queues, 4)
+    stage.open("b", 1)
+    assert stage.wait() == (["celery"], 0.1)
+    stage.finish("a", 0)  # 8 wait
+    assert stage.wait() == (stage.queues, 4)
+
+
+def test_what_waits_for_a_rate_limit_or_a_time_does_not_count(stage: Stage) -> None:
+    stage.open("limited", 100, lane="task")
+    stage.open("eta", 100, lane=UNBOUNDED)
+    assert stage.wait() == (stage.queues, 4)
+
+
+def test_a_second_of_quick_jobs_is_not_too_much(stage: Stage) -> None:
+    stage.open("a", 50)
+    assert stage.wait() == (["celery"], 0.1)
+    for index in range(25):  # 21 wait
+        stage.finish("a", index)
+    assert stage.wait() == (stage.queues, 4)
+    stage.open("b", 1)
+    assert stage.wait() == (stage.queues, 4)
+    stage.now += 1.5  # all of it is done in the last second
+    stage.open("c", 3)
+    assert stage.wait() == (stage.queues, 4)
+    stage.now += 2
+    stage.open("d", 1)
+    assert stage.wait() == (["celery"], 0.1)
+
+
+def test_a_wait_for_other_messages_is_over_before_the_jobs_are(stage: Stage) -> None:
+    stage.open("a", 100)
+    assert [stage.wait()[1] for _ in range(8)] == pytest.approx(
+        [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 4, 4]
+    )
+    for index in range(20):  # in a second, with 8 that may wait
+        stage.finish("a", index)
+    stage.wait()
+    assert stage.wait() == (["celery"], 0.5)
+
+
+def test_a_worker_that_may_take_no_more_waits_as_ever(stage: Stage) -> None:
+    stage.open("a", 100)
+    stage.feed.close()
+    assert stage.wait() == (stage.queues, 4)
 
 
 def test_progress_that_could_not_be_written_is_written_later(stage: Stage) -> None:

@@ -30,17 +30,23 @@ def app(server: EmbeddedServer) -> Iterator[Celery]:
 
 @pytest.fixture
 def flush(app: Celery, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Return what runs the command and returns its output."""
+    """Return what runs the command and returns its output, which it keeps as `out`, too."""
     monkeypatch.setattr(
         "redis_optimizer.management.commands.redis_optimizer_flush.app_or_default", lambda: app
     )
 
-    def run(*arguments: str) -> str:
-        out = StringIO()
-        call_command("redis_optimizer_flush", *arguments, stdout=out, stderr=StringIO())
-        return out.getvalue()
+    class Flush:
+        out = ""
 
-    return run
+        def __call__(self, *arguments: str) -> str:
+            out = StringIO()
+            try:
+                call_command("redis_optimizer_flush", *arguments, stdout=out, stderr=StringIO())
+            finally:
+                self.out = out.getvalue()
+            return self.out
+
+    return Flush()
 
 
 def jobs(app: Celery, count: int, **options: Any) -> list[Any]:
@@ -55,11 +61,11 @@ def test_it_says_what_is_queued(app: Celery, flush: Any, admin: redis.Redis) -> 
     assert json.loads(flush("--json")) == [
         {
             **{"queue": "celery", "priority": 0, "plain": 2},
-            **{"envelopes": 2, "jobs": 3, "unreadable": 1},
+            **{"envelopes": 2, "jobs": 3, "unreadable": 1, "unacked": 0},
         },
         {
             **{"queue": "mail", "priority": 6, "plain": 0},
-            **{"envelopes": 1, "jobs": 4, "unreadable": 0},
+            **{"envelopes": 1, "jobs": 4, "unreadable": 0, "unacked": 0},
         },
     ]
     assert flush().splitlines() == [
@@ -79,14 +85,16 @@ def test_envelopes_become_plain_messages(app: Celery, flush: Any, admin: redis.R
     assert "would become 3" in flush("--explode", "--dry-run")
     assert admin.llen("celery.batches") == 1
     assert flush("--explode", "--queue", "celery") == (
-        "celery: 2 envelopes became 7 plain messages\n"
+        "celery, priority 0: 1 envelopes became 3 plain messages\n"
+        "celery, priority 6: 1 envelopes became 4 plain messages\n"
     )
     assert (admin.llen("celery"), admin.llen("celery\x06\x166")) == (3, 4)
     assert admin.llen("mail.batches") == 1
-    assert json.loads(flush("--explode", "--json")) == [
-        {"queue": "celery", "envelopes": 0, "jobs": 0, "unreadable": 0},
-        {"queue": "mail", "envelopes": 1, "jobs": 5, "unreadable": 0},
-    ]
+    before = {"queue": "mail", "priority": 0, "plain": 0, "envelopes": 1, "jobs": 5}
+    rest = {"unreadable": 0, "unacked": 0}
+    arguments = ("--explode", "--json", "--queue", "mail")
+    assert json.loads(flush(*arguments, "--dry-run")) == [before | rest]
+    assert json.loads(flush(*arguments)) == [before | rest | {"plain": 5}]
     assert admin.llen("mail") == 5
 
 
@@ -94,10 +102,52 @@ def test_what_cannot_be_read_stays(app: Celery, flush: Any, admin: redis.Redis) 
     admin.lpush("celery.batches", "no message", '{"properties": {}}')
     send_envelope(app, *jobs(app, 3))
     admin.lpush("celery.batches", "[]")
-    assert "1 envelopes became 3 plain messages; 3 that cannot be read are left" in flush(
-        "--explode"
-    )
+    with pytest.raises(CommandError, match="3 envelopes are left") as raised:
+        flush("--explode")
+    assert raised.value.returncode == 1
+    assert "1 envelopes became 3 plain messages; 3 envelopes cannot be read" in flush.out
     assert admin.llen("celery.batches") == 3
+
+
+def take(app: Celery, queue: str) -> Any:
+    """Take a message from a queue, as a worker does that is then killed."""
+    connection = app.connection_for_write()
+    message = connection.SimpleQueue(queue).get(timeout=5)
+    connection.default_channel.qos.restore_at_shutdown = False
+    return connection, message
+
+
+def test_what_killed_workers_had_is_said(app: Celery, flush: Any, admin: redis.Redis) -> None:
+    send(app, jobs(app, 1))
+    send_envelope(app, *jobs(app, 3, queue="elsewhere", priority=6))
+    taken = [take(app, "celery"), take(app, "elsewhere.batches")]
+    admin.hset("unacked", "none of kombu's", "[]")
+    report = {"queue": "elsewhere", "priority": 6, "plain": 0, "envelopes": 0, "jobs": 0}
+    assert json.loads(flush("--json")) == [report | {"unreadable": 0, "unacked": 1}]
+    assert "1 envelopes are with workers, or were left by killed ones" in flush()
+    with pytest.raises(CommandError, match=r"come back within the visibility timeout \(3,600 s\)"):
+        flush("--explode", "--json")
+    assert json.loads(flush.out) == [report | {"unreadable": 0, "unacked": 1}]
+    for _, message in taken:
+        message.ack()
+    flush("--explode")
+    for connection, _ in taken:
+        connection.release()
+
+
+def test_a_dry_run_of_nothing_is_an_error(flush: Any) -> None:
+    with pytest.raises(CommandError, match="goes with --explode"):
+        flush("--dry-run")
+
+
+def test_a_queue_that_nobody_knows_is_an_error(app: Celery, flush: Any, admin: redis.Redis) -> None:
+    for name in ("mial", "ail"):
+        admin.sadd("_kombu.binding.mail", "mail\x06\x16\x06\x16mail")
+        with pytest.raises(CommandError, match=f"Queue {name} is unknown"):
+            flush("--queue", name)
+    assert "Nothing is queued" in flush("--queue", "mail", "--queue", "celery.batches")
+    send(app, jobs(app, 1, queue="other", priority=6))
+    assert "1 plain" in flush("--queue", "other")
 
 
 def test_a_worker_of_old_runs_them(app: Celery, flush: Any, make_site: Any) -> None:

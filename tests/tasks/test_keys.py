@@ -56,6 +56,12 @@ def equal(task: Any, *calls: tuple[tuple[Any, ...], dict[str, Any]]) -> bool:
     return len({key_of(task, args, kwargs) for args, kwargs in calls}) == 1
 
 
+def test_sites_with_key_prefixes_do_not_meet(app: Celery, declare: Declare) -> None:
+    sync = declare()
+    app.conf.broker_transport_options = {"global_keyprefix": "a:"}
+    assert key_of(sync, (1,), {}).startswith(f"a:{KEY}")
+
+
 def test_a_key_names_the_site_the_task_and_the_mode(declare: Declare) -> None:
     sync = declare()
     assert key_of(sync, (1,), {}).startswith(KEY)

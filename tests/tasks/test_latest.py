@@ -157,7 +157,7 @@ def test_what_waits_and_cannot_be_sent_is_said_to_be_lost(
             last.end(first)
     finally:
         jobs_lost.disconnect(receiver)
-    assert f"[{second}] is lost: it cannot be sent: no" in caplog.text
+    assert f"[{second}] is lost. It cannot be sent: no" in caplog.text
     assert receiver.call_args.kwargs["ids"] == [second]
     assert locks(admin) == []
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from celery import Celery
+from celery.exceptions import SoftTimeLimitExceeded
 from kombu.exceptions import OperationalError
 
 from redis_optimizer.signals import jobs_lost
@@ -179,7 +180,7 @@ def test_too_many_jobs_are_refused_and_not_taken(broker: Broker) -> None:
 
 
 def test_too_many_bytes_are_refused(broker: Broker) -> None:
-    outbox = Outbox(broker, max_jobs=100, max_bytes=2_000)
+    outbox = Outbox(broker, max_jobs=100, max_bytes=5)
     fill(outbox, "ab")
     with pytest.raises(OperationalError, match="MAX_BUFFERED_BYTES"):
         fill(outbox, "c")
@@ -193,6 +194,108 @@ def test_a_delay_holds_what_is_full_but_not_who_is_waited_for(
     assert not outbox.flush([A])
     assert outbox.flush([A], force=True)
     assert broker.sent == [["a", "b", "c"], ["d", "e", "f"]]
+
+
+def test_a_delay_does_not_let_jobs_pile_up(outbox: Outbox, broker: Broker) -> None:
+    crowd = "".join(chr(ord("a") + number) for number in range(3 + 3 * CROWD))
+    fill(outbox, crowd, delay=LONG)
+    assert len(broker.sent) > 1
+
+
+def test_while_the_broker_refuses_nobody_else_tries(outbox: Outbox, broker: Broker) -> None:
+    broker.refuses = True
+    fill(outbox, "abc", A)
+    attempts = len(broker.threads)
+    fill(outbox, "xyz", B)
+    assert not outbox.flush([A, B])
+    assert len(broker.threads) == attempts
+    broker.refuses = False
+    wait_until(lambda: sorted(broker.sent) == [["a", "b", "c"], ["x", "y", "z"]])
+
+
+def test_who_flushes_behind_a_broker_that_hangs_leaves_it_to_the_thread(
+    outbox: Outbox, broker: Broker
+) -> None:
+    broker.answers.clear()
+    first = threading.Thread(target=fill, args=(outbox, "abc"))
+    first.start()
+    assert broker.asked.wait(5)
+    fill(outbox, "d", B)
+    assert not outbox.flush([B])
+    broker.answers.set()
+    first.join(5)
+    wait_until(lambda: broker.sent == [["a", "b", "c"], ["d"]])
+
+
+def test_a_job_that_cannot_be_sent_is_dropped_alone(
+    broker: Broker, lost: list[dict[str, Any]], caplog: pytest.LogCaptureFixture
+) -> None:
+    def dispatch(kind: Kind, messages: list[Message]) -> None:
+        if any(message.id == "b" for message in messages):
+            raise TypeError("b")
+        broker(kind, messages)
+
+    outbox = Outbox(dispatch, max_jobs=100, max_bytes=10**6)
+    fill(outbox, "abc")
+    assert broker.sent == [["a"], ["c"]]
+    assert len(outbox) == 0
+    assert [(each["ids"], each["tasks"]) for each in lost] == [(["b"], ["a"])]
+    assert "Job a[b] is lost. It cannot be sent: TypeError('b')" in caplog.text
+
+
+def test_a_soft_time_limit_reaches_the_task_that_calls(broker: Broker) -> None:
+    def dispatch(kind: Kind, messages: list[Message]) -> None:
+        if not broker.sent:
+            broker.sent.append([])
+            raise SoftTimeLimitExceeded
+        broker(kind, messages)
+
+    outbox = Outbox(dispatch, max_jobs=100, max_bytes=10**6)
+    with pytest.raises(SoftTimeLimitExceeded):
+        fill(outbox, "abc")
+    wait_until(lambda: broker.sent == [[], ["a", "b", "c"]])
+
+
+def test_two_jobs_of_one_id_are_both_sent(outbox: Outbox, broker: Broker) -> None:
+    fill(outbox, "aa")
+    assert len(outbox) == 2
+    assert outbox.flush()
+    assert broker.sent == [["a", "a"]]
+    assert outbox._shelf.bytes == 0
+
+
+def test_a_call_made_while_its_like_is_on_its_way_is_not_found(
+    outbox: Outbox, broker: Broker
+) -> None:
+    outbox.add(A, terms(timeout=0.0), message("a", "key"))
+    broker.answers.clear()
+    assert broker.asked.wait(5)
+    wait_until(lambda: outbox.find("key") is None)
+    broker.refuses = True
+    broker.answers.set()
+    wait_until(lambda: outbox.find("key") == "a")  # it waits again
+
+
+def test_what_is_empty_is_not_kept(outbox: Outbox, broker: Broker) -> None:
+    for number in range(20):
+        outbox.add(Kind(app, block=number + 1), terms(timeout=0.0), message(str(number)))
+    wait_until(lambda: len(broker.sent) == 20 and not outbox._shelf.buffers)
+
+
+def test_a_fork_waits_for_a_sending_and_others_go_on_after_it(
+    outbox: Outbox, broker: Broker
+) -> None:
+    broker.answers.clear()
+    thread = threading.Thread(target=fill, args=(outbox, "abc"))
+    thread.start()
+    assert broker.asked.wait(5)
+    threading.Timer(0.2, broker.answers.set).start()
+    outbox.hold_for_fork()
+    assert broker.sent == [["a", "b", "c"]]
+    outbox.resume_after_fork()
+    fill(outbox, "def")
+    assert broker.sent[1:] == [["d", "e", "f"]]
+    thread.join(5)
 
 
 def test_a_job_may_be_taken_out_while_it_is_here(outbox: Outbox, broker: Broker) -> None:
@@ -221,7 +324,7 @@ def test_a_block_is_sent_when_it_closes_and_later_when_it_cannot_be(
     broker.refuses = True
     for id in "ab":
         outbox.add(kind, terms(size=100, timeout=float("inf")), message(id))
-    outbox.close_block(kind)
+    assert not outbox.flush([kind])
     assert len(outbox) == 2
     broker.refuses = False
     wait_until(lambda: broker.sent == [["a", "b"]])

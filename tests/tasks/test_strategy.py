@@ -3,6 +3,7 @@
 import os
 import signal
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -173,9 +174,51 @@ def test_progress_is_recorded_only_of_slow_envelopes(ground: Ground) -> None:
     ids = ground.send(enveloped.nap, 0.1, 0.1, 0.1, 3)
     found = wait_until(lambda: ground.redis.keys("redis_optimizer:default:progress:*"), WAIT)
     assert ground.redis.get(found[0]) == "\x07"
-    assert 3600 < ground.redis.ttl(found[0]) <= 7200
+    assert 86_400 < ground.redis.ttl(found[0]) <= 90_000
     ground.wait_notes(ids[3], "begun", "done")
     wait_until(lambda: not ground.redis.exists(*found), WAIT)
+
+
+@pytest.mark.usefixtures("shared")
+@pytest.mark.parametrize("is_same_message", [True, False])
+def test_an_envelope_that_came_twice_is_opened_once(ground: Ground, is_same_message: bool) -> None:
+    jobs = [make_job(ground.app, enveloped.nap, 0.3) for _ in range(6)]
+    envelope = replace(envelope_message(ground.app, jobs), routing_key="nobody")
+    send(ground.app, [envelope] * 2)
+    one, other = ground.redis.lpop("nobody", 2)
+    ground.redis.lpush(batch_queue("celery"), one, one if is_same_message else other)
+    for job in jobs:
+        ground.wait_notes(job.id, "begun", "done")
+    ground.wait_done()
+    assert all(ground.notes(job.id) == ["begun", "done"] for job in jobs)
+
+
+@pytest.mark.usefixtures("shared")
+def test_a_worker_with_enough_to_do_leaves_envelopes_but_takes_messages(ground: Ground) -> None:
+    first = ground.send(enveloped.nap, *[0.2] * 30)
+    ground.wait_notes(first[0], "begun")
+    ground.send(enveloped.nap, *[0.2] * 30)
+    single = make_job(ground.app, enveloped.double, 8)
+    send(ground.app, [single])
+    assert ground.get(single.id) == 16
+    assert ground.redis.llen(batch_queue("celery")) == 1
+    ground.wait_done()
+
+
+def test_an_envelope_that_cannot_be_divided_yet_is_divided_later(tmp_path: Path) -> None:
+    with EmbeddedServer() as server:
+        ground = Ground(tmp_path, server, CELERY_WORKER_PREFETCH_MULTIPLIER=1)
+        with ground.site.worker("-c", "1") as worker:
+            ground.redis.execute_command("ACL", "SETUSER", "default", "-get")
+            jobs = [make_job(ground.app, enveloped.double, n) for n in range(3)]
+            send(ground.app, [envelope_message(ground.app, jobs).again()])
+            worker.wait_log("could not be divided")
+            ground.redis.execute_command("ACL", "SETUSER", "default", "+get")
+            (other,) = ground.send(enveloped.double, 4)
+            assert [ground.get(job.id) for job in jobs] == [0, 2, 4]
+            assert ground.get(other) == 8
+            ground.wait_done()
+        ground.close()
 
 
 @pytest.mark.parametrize("pool", ["threads", "solo"])

@@ -10,8 +10,18 @@ from celery.app import app_or_default
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from kombu.exceptions import OperationalError
 
+from redis_optimizer.tasks.envelope import plain_queue
 from redis_optimizer.tasks.explode import explode
-from redis_optimizer.tasks.queued import Queued, count_queued, find_queues
+from redis_optimizer.tasks.kombu import visibility_timeout
+from redis_optimizer.tasks.queued import (
+    Queued,
+    Unacked,
+    count_queued,
+    count_unacked,
+    find_queues,
+    find_steps,
+    is_known,
+)
 
 
 class Command(BaseCommand):
@@ -21,7 +31,8 @@ class Command(BaseCommand):
         "Says what is queued in Celery's broker: plain messages, envelopes and the jobs in those, "
         "for each queue and priority. With --explode it turns the envelopes into plain messages of "
         "the same queue, which workers without redis_optimizer can run, too; this may be done "
-        "beside running workers, and be broken off at any point."
+        "beside running workers, and be broken off at any point. It ends with 1 while envelopes "
+        "are left, be it with workers."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -36,8 +47,11 @@ class Command(BaseCommand):
         """Print what is queued, or what was done.
 
         Raises:
-            CommandError: the broker is not Redis, or cannot be reached.
+            CommandError: the broker is not Redis, or cannot be reached; options that make no
+                sense; or envelopes are left that were to be divided.
         """
+        if options["dry_run"] and not options["explode"]:
+            raise CommandError("--dry-run goes with --explode; without it nothing is changed.")
         app = app_or_default()
         if app.connection_for_write().transport.driver_type != "redis":
             raise CommandError(
@@ -46,39 +60,68 @@ class Command(BaseCommand):
             )
         self._shown = time.monotonic()
         self._is_quiet = options["verbosity"] == 0
+        acts = options["explode"] and not options["dry_run"]
         try:
-            queues = options["queue"] or find_queues(app)
-            if options["explode"] and not options["dry_run"]:
-                reports = self._explode(app, queues)
+            unacked = count_unacked(app)
+            queues = self._queues(app, options["queue"], unacked)
+            if acts:
+                found, left = self._explode(app, queues)
             else:
-                reports = self._count(app, queues, would=options["explode"])
+                found = left = self._count(app, queues, unacked)
         except OperationalError as error:
             raise CommandError(f"The broker cannot be reached: {error}") from error
         if options["json"]:
-            self.stdout.write(json.dumps([report for report, _ in reports], indent=2))
+            self.stdout.write(json.dumps([asdict(queued) for queued in found], indent=2))
         else:
-            self.stdout.write("\n".join(line for _, line in reports) or "Nothing is queued.")
+            write = as_done if acts else as_planned if options["explode"] else as_queued
+            self.stdout.write("\n".join(map(write, found)) or "Nothing is queued.")
+        if acts and (words := as_left(app, left)):
+            raise CommandError(words)
+        if not options["json"] and any(queued.unacked for queued in found):
+            self.stdout.write(as_left(app, left, envelopes=False))
 
-    def _count(
-        self, app: Celery, queues: list[str], *, would: bool
-    ) -> list[tuple[dict[str, Any], str]]:
+    def _queues(self, app: Celery, names: list[str] | None, unacked: Unacked) -> list[str]:
+        if not names:
+            return sorted({*find_queues(app), *(queue for queue, _ in unacked)})
+        queues = [plain_queue(name) or name for name in names]
+        held = {queue for queue, _ in unacked}
+        for queue in queues:
+            if queue not in held and not is_known(app, queue):
+                raise CommandError(
+                    f"Queue {queue} is unknown: the app does not name it, nothing is in it and no "
+                    "worker has consumed it."
+                )
+        return queues
+
+    def _count(self, app: Celery, queues: list[str], unacked: Unacked) -> list[Queued]:
         return [
-            (asdict(queued), as_line(queued, would=would))
-            for queue in queues
-            for queued in count_queued(app, queue, self._show)
+            queued for queue in queues for queued in count_queued(app, queue, self._show, unacked)
         ]
 
-    def _explode(self, app: Celery, queues: list[str]) -> list[tuple[dict[str, Any], str]]:
-        reports = []
-        for queue in queues:
-            done = explode(app, queue, report=self._show)
-            report = asdict(done) | {"queue": queue}
-            del report["is_complete"]  # it has all the time there is
-            line = f"{queue}: {done.envelopes:,} envelopes became {done.jobs:,} plain messages"
-            if done.unreadable:
-                line += f"; {done.unreadable:,} that cannot be read are left"
-            reports.append((report, line))
-        return reports
+    def _explode(self, app: Celery, queues: list[str]) -> tuple[list[Queued], list[Queued]]:
+        """Return what was done, and what there is now."""
+        steps = find_steps(app)
+        done = {
+            (queue, step): explode(app, queue, priority=step, report=self._show)
+            for queue in queues
+            for step in steps
+        }
+        # In this order: an envelope that comes back meanwhile is seen in its queue.
+        left = self._count(app, queues, count_unacked(app))
+        found = {(queued.queue, queued.priority): queued for queued in left}
+        return [
+            Queued(
+                queue,
+                step,
+                plain=now.plain if now else 0,
+                envelopes=exploded.envelopes,
+                jobs=exploded.jobs,
+                unreadable=exploded.unreadable,
+                unacked=now.unacked if now else 0,
+            )
+            for (queue, step), exploded in done.items()
+            if (now := found.get((queue, step))) or exploded.envelopes
+        ], left
 
     def _show(self, report: Any) -> None:
         """Show once a second how far it has got."""
@@ -87,12 +130,51 @@ class Command(BaseCommand):
             self.stderr.write(f"{report.envelopes:,} envelopes, {report.jobs:,} jobs")
 
 
-def as_line(queued: Queued, *, would: bool = False) -> str:
+def as_queued(queued: Queued) -> str:
     """Return what a queue holds as a person reads it."""
+    return _place(queued) + _contents(queued) + _rest(queued)
+
+
+def as_planned(queued: Queued) -> str:
+    """Return what would be done, as a person reads it."""
+    would = f", which would become {queued.jobs:,} plain messages"
+    return _place(queued) + _contents(queued) + would + _rest(queued)
+
+
+def as_done(queued: Queued) -> str:
+    """Return what was done, as a person reads it."""
+    done = f"{queued.envelopes:,} envelopes became {queued.jobs:,} plain messages"
+    return _place(queued) + done + _rest(queued)
+
+
+def as_left(app: Celery, left: list[Queued], *, envelopes: bool = True) -> str:
+    """Return what is to be known about envelopes that are left, "" when none is."""
+    unacked = sum(queued.unacked for queued in left)
+    queued = sum(queued.envelopes for queued in left) if envelopes else 0
+    words = []
+    if unacked:
+        words.append(
+            f"{unacked:,} envelopes are with workers, or were left by killed ones: these come back "
+            f"within the visibility timeout ({visibility_timeout(app):,.0f} s); run it again."
+        )
+    if queued:
+        words.append(f"{queued:,} envelopes are left, or have come meanwhile.")
+    return " ".join(words)
+
+
+def _place(queued: Queued) -> str:
+    return f"{queued.queue}, priority {queued.priority}: "
+
+
+def _contents(queued: Queued) -> str:
     inside = f"{queued.envelopes:,} envelopes with {queued.jobs:,} jobs"
-    line = f"{queued.queue}, priority {queued.priority}: {queued.plain:,} plain messages, {inside}"
-    if would:
-        line += f", which would become {queued.jobs:,} plain messages"
+    return f"{queued.plain:,} plain messages, {inside}"
+
+
+def _rest(queued: Queued) -> str:
+    rest = ""
     if queued.unreadable:
-        line += f"; {queued.unreadable:,} envelopes cannot be read"
-    return line
+        rest += f"; {queued.unreadable:,} envelopes cannot be read"
+    if queued.unacked:
+        rest += f"; {queued.unacked:,} envelopes with workers"
+    return rest

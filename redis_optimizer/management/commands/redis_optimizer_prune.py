@@ -62,7 +62,8 @@ class Command(BaseCommand):
         }
         reports = [prune(**arguments) for prune in find_places(app)]
         if options["json"]:
-            self.stdout.write(json.dumps([as_dict(report) for report in reports], indent=2))
+            dicts = [as_dict(report, dry_run=options["dry_run"]) for report in reports]
+            self.stdout.write(json.dumps(dicts, indent=2))
         else:
             for report in reports:
                 self.stdout.write("\n".join(as_lines(report, dry_run=options["dry_run"])))
@@ -131,16 +132,18 @@ class Progress:
             self._stream.write(f"{report.place}: {report.seen:,} seen, {report.dropped:,} to go")
 
 
-def as_dict(report: Report) -> dict[str, Any]:
+def as_dict(report: Report, *, dry_run: bool) -> dict[str, Any]:
     """Return a report as JSON has it."""
+    fate = "would_drop" if dry_run else "dropped"
     return {
         "place": report.place,
+        "dry_run": dry_run,
         "seen": report.seen,
-        "dropped": report.dropped,
+        fate: report.dropped,
         "left": dict(report.left),
         "tasks": {
             task: {
-                kind: {"kept": tally.kept, "dropped": tally.dropped}
+                kind: {"kept": tally.kept, fate: tally.dropped}
                 for kind, tally in sorted(kinds.items())
             }
             for task, kinds in sorted(report.tasks.items())

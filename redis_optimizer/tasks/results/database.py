@@ -11,6 +11,7 @@ from django_celery_results.models import TaskResult
 from kombu.exceptions import EncodeError
 
 from redis_optimizer.conf import get_settings
+from redis_optimizer.tasks.celery_internals import extend_rows
 from redis_optimizer.tasks.results.retention import retention_of
 from redis_optimizer.tasks.results.rows import COUNTED, Trimmer
 
@@ -43,6 +44,7 @@ class DatabaseBackend(CeleryDatabaseBackend):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._trimmer = Trimmer(self.TaskModel)
+        extend_rows(self, _name)
 
     def store_result(
         self,
@@ -109,12 +111,11 @@ class DatabaseBackend(CeleryDatabaseBackend):
             # The result is stored; that others are there for longer harms nobody.
             logger.warning("Older results could not be deleted.", exc_info=True)
 
-    def _get_extended_properties(self, request: Any, traceback: str | None) -> dict[str, Any]:
-        parent: Any = super()
-        properties: dict[str, Any] = parent._get_extended_properties(request, traceback)
-        if get_settings().ENABLED and properties["task_name"] is None:
-            properties["task_name"] = getattr(request, "task", None)
-        return properties
+
+def _name(row: dict[str, Any], request: Any) -> None:
+    """Add the name of the task, by which rows are counted."""
+    if get_settings().ENABLED and row["task_name"] is None:
+        row["task_name"] = getattr(request, "task", None)
 
 
 def _mark(request: Any, *, counted: bool) -> None:

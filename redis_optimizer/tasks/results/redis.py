@@ -57,6 +57,7 @@ class ResultConsumer(CeleryResultConsumer):
     """
 
     backend: CeleryRedisBackend
+    on_message: Any
     subscribed_to: set[Any]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -70,12 +71,19 @@ class ResultConsumer(CeleryResultConsumer):
 
     def drain_events(self, timeout: float | None = None) -> None:
         """Take what has been published, or wait for it."""
-        while self._again and self._again[0][0] <= monotonic():
-            with contextlib.suppress(IndexError):  # another thread took it
-                _, result, kwargs = self._again.popleft()
-                if not result.on_ready.ready:
-                    super().on_wait_for_pending(result, **kwargs)
+        with contextlib.suppress(IndexError):  # another thread takes them, too
+            while self._again[0][0] <= monotonic():
+                self._look_again(*self._again.popleft())
         super().drain_events(timeout)
+
+    def _look_again(self, due: float, result: Any, kwargs: dict[str, Any]) -> None:
+        if result.on_ready.ready:
+            return
+        listener, self.on_message = self.on_message, None  # it hears of messages, not of this
+        try:
+            super().on_wait_for_pending(result, **kwargs)
+        finally:
+            self.on_message = listener
 
     def cancel_for(self, task_id: str) -> None:
         """Stop listening for a result.
