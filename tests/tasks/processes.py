@@ -186,10 +186,13 @@ class Worker:
 
     def children(self) -> list[int]:
         """Return the ids of the processes of its pool."""
-        found = subprocess.run(
-            ["pgrep", "-P", str(self.process.pid)], capture_output=True, text=True
-        )
-        return [int(line) for line in found.stdout.split()]
+        listed = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+        if listed.exists():  # on Linux, where pgrep may be missing
+            found = listed.read_text()
+        else:
+            command = ["pgrep", "-P", str(self.process.pid)]
+            found = subprocess.run(command, capture_output=True, text=True).stdout
+        return [int(number) for number in found.split()]
 
     def kill(self) -> None:
         """Kill it with its children."""

@@ -21,6 +21,7 @@ from redis_optimizer.tasks.envelope import (
     unpack,
 )
 from redis_optimizer.tasks.message import Message
+from redis_optimizer.tasks.packed import VERSION
 
 
 @pytest.fixture(scope="module")
