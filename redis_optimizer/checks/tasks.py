@@ -58,8 +58,8 @@ def _check_batches(app: Celery, task: Any) -> Iterable[CheckMessage]:
     half = visibility_timeout(app) / 2
     if limit and terms.size * limit > half:
         yield Warning(
-            f"Task {task.name}: {terms.size} jobs of at most {limit} s each can take longer than half "
-            f"of the broker's visibility timeout ({half:g} s): the batch may be delivered twice.",
+            f"Task {task.name}: {terms.size} jobs of at most {limit} s each can take longer than "
+            f"half of the broker's visibility timeout ({half:g} s): they may be delivered twice.",
             hint="Lower its batch_size or time_limit, or raise "
             "broker_transport_options['visibility_timeout'].",
             obj=task.name,
