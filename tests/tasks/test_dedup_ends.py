@@ -105,7 +105,8 @@ def test_a_job_that_celery_could_not_run_releases(producer: Producer, admin: red
 
 def test_a_retry_keeps_the_lock_and_extends_it(producer: Producer, admin: redis.Redis) -> None:
     with monitored(admin) as sent:
-        job = producer.executed.delay("a", how="retry")
+        # Not before the lock has been made to lapse soon.
+        job = producer.executed.apply_async(("a",), {"how": "retry"}, countdown=1)
         (key,) = locks(admin)
         admin.pexpire(key, 5_000)
         wait_until(lambda: admin.pttl(key) > 500_000)

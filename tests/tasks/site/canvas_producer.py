@@ -105,7 +105,8 @@ def read_outcomes(app):
     for id in sorted({line["id"] for line in canvas_record.read() if line["event"] != "note"}):
         result = AsyncResult(id, app=app)
         meta = dict(result.backend.get_task_meta(id))
-        meta["children"] = [child.id for child in result.children or ()]
+        # Celery makes results of them in place; who comes first gets what it makes them of.
+        meta["children"] = [getattr(c, "id", None) or c[0][0] for c in result.children or ()]
         canvas_record.write("outcome", id, meta=meta)
 
 
