@@ -154,7 +154,7 @@ class Monitor:
         for each in self._client.client_list():
             if each["addr"] == address:
                 user = each.get("user", "")
-                return Client(address, each["name"], user, process_of(address))
+                return Client(address, each["name"], user, process_of(address, each["laddr"]))
         return Client(address)
 
 

@@ -8,17 +8,18 @@ from pathlib import Path
 TABLES = ("/proc/net/tcp", "/proc/net/tcp6")
 
 
-def process_of(address: str) -> int | None:
+def process_of(address: str, server: str) -> int | None:
     """Return the id of the process at this end of a TCP connection.
 
     Args:
         address: host and port of the process's end, as CLIENT LIST writes them.
+        server: those of the other end: a port may be in use for two servers at once.
 
     Returns:
         None where Linux's /proc is missing, or when the process is another user's or has gone.
     """
-    port = address.rpartition(":")[2]
-    inode = _inode(int(port)) if port.isdigit() else None
+    ports = [each.rpartition(":")[2] for each in (address, server)]
+    inode = _inode(*map(int, ports)) if all(map(str.isdigit, ports)) else None
     if inode is None:
         return None
     wanted = f"socket:[{inode}]"
@@ -31,14 +32,15 @@ def process_of(address: str) -> int | None:
     return None
 
 
-def _inode(port: int) -> str | None:
-    """Return the inode of the socket that is bound to a port of this machine, and connected."""
-    local = f":{port:04X}"
+def _inode(port: int, server: int) -> str | None:
+    """Return the inode of the socket that is bound to a port and connected to a server's."""
+    local, remote = f":{port:04X}", f":{server:04X}"
     for table in TABLES:
         with suppress(OSError):
             for line in Path(table).read_text().splitlines()[1:]:
                 fields = line.split()
                 # A closed connection stays listed for a minute, with the inode 0.
-                if fields[1].endswith(local) and fields[9] != "0":
+                ends = fields[1].endswith(local) and fields[2].endswith(remote)
+                if ends and fields[9] != "0":
                     return fields[9]
     return None
