@@ -15,6 +15,7 @@ from tests.tasks.site.enveloped import make_job, send_envelope
 
 WAIT = 30  # seconds for anything that a worker is to do
 TASKS = ["tests.tasks.site.enveloped"]
+QUEUES = ("celery", batch_queue("celery"))
 
 
 class Ground:
@@ -58,11 +59,14 @@ class Ground:
         """Wait until the runs of a job have written this."""
         wait_until(lambda: self.notes(identity) == list(notes), WAIT)
 
+    def wait_received(self) -> None:
+        """Wait until workers have all that was sent."""
+        wait_until(lambda: not any(map(self.redis.llen, QUEUES)), WAIT)
+
     def wait_done(self) -> None:
         """Wait until nothing is queued or with a worker."""
-        lists = ("celery", batch_queue("celery"))
         wait_until(
-            lambda: not any(map(self.redis.llen, lists)) and not self.redis.exists("unacked"),
+            lambda: not any(map(self.redis.llen, QUEUES)) and not self.redis.exists("unacked"),
             WAIT,
         )
 

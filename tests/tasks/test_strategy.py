@@ -126,14 +126,21 @@ class TestJobs:
         assert ground.notes(naps[3]) == ground.notes(naps[5]) == []
         assert f"Discarding revoked task: {enveloped.nap.name}[{naps[5]}]" in shared.log
 
-    def test_higher_priorities_go_first(self, ground: Ground) -> None:
-        hold = ground.send(enveloped.nap, *[0.5] * 4)
-        ground.wait_notes(hold[0], "begun")
-        low = ground.send(enveloped.double, *range(10), priority=9)
-        high = ground.send(enveloped.double, *range(10), priority=0)
+    def test_higher_priorities_go_first(self, ground: Ground, tmp_path: Path) -> None:
+        # One process is held throughout, so that the other one runs all others, one by one.
+        end, begin = tmp_path / "end", tmp_path / "begin"
+        held = ground.send(enveloped.held, str(end), *[str(begin)] * 3)
+        for identity in held[:2]:
+            ground.wait_notes(identity, "begun")
+        low = ground.send(enveloped.double, *range(4), priority=9)
+        high = ground.send(enveloped.double, *range(4), priority=0)
+        ground.wait_received()
+        begin.touch()
+        wait_until(lambda: all(map(ground.notes, low + high)), WAIT)
+        end.touch()
         ground.wait_done()
         order = [job for job, _, _ in runs.rows(ground.site.runs)]
-        assert max(map(order.index, high)) < max(map(order.index, low[6:]))
+        assert max(map(order.index, high)) < min(map(order.index, low))
 
 
 @pytest.mark.usefixtures("shared")

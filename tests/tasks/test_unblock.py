@@ -14,7 +14,7 @@ from tests.tasks.processes import ROOT, Site
 from tests.tasks.quiet import TASKS, next_wait, wait_for_wait, worker_settings
 from tests.tasks.site import runs
 
-AT_ONCE = 20  # seconds on a busy machine: of the 60 that a worker would wait otherwise
+AT_ONCE = 30  # seconds on a busy machine: of the 60 that a worker would wait otherwise
 # A pool of processes may take 30 s to end after jobs, whatever the worker does: billiard waits
 # that long for results that it has counted wrongly.
 BUSY = 75

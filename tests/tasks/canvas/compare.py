@@ -89,7 +89,7 @@ def _clean(value: Any) -> Any:
 def _sort(job: dict[str, Any]) -> None:
     # Attempts of a job overlap: the next one is received before the last one has ended.
     several = len(job.get("runs", ())) > 1
-    for name in ("runs", "main", "events") if several else ():
+    for name in ("runs", "main", "events", "sent") if several else ():
         job.get(name, []).sort(key=lambda item: json.dumps(item, sort_keys=True))
 
 

@@ -88,7 +88,9 @@ def untyped(x):
     return repr(x)
 
 
-@task(bind=True, default_retry_delay=0)
+@task(
+    bind=True, default_retry_delay=0.5
+)  # at 0 its state may overwrite what the next run ends with
 def retry(self, times):
     if self.request.retries < times:
         raise self.retry(exc=ValueError(f"attempt {self.request.retries}"), max_retries=5)
@@ -97,15 +99,15 @@ def retry(self, times):
 
 @task(bind=True, max_retries=1)
 def exceed(self):
-    raise self.retry(exc=ValueError("too often"), countdown=0)
+    raise self.retry(exc=ValueError("too often"), countdown=0.5)
 
 
 @task(bind=True, max_retries=1)
 def exceed_silently(self):
-    raise self.retry(countdown=0)
+    raise self.retry(countdown=0.5)
 
 
-@task(bind=True, autoretry_for=(ValueError,), retry_kwargs={"max_retries": 2, "countdown": 0})
+@task(bind=True, autoretry_for=(ValueError,), retry_kwargs={"max_retries": 2, "countdown": 0.5})
 def autoretry(self, times):
     if self.request.retries < times:
         raise ValueError("again")

@@ -32,7 +32,9 @@ def write(event, id, **seen):
 
 def read():
     """Return the lines of all processes."""
-    return [json.loads(line) for line in Path(settings.CANVAS_RECORD).read_text().splitlines()]
+    text = Path(settings.CANVAS_RECORD).read_text()
+    complete = text[: text.rfind("\n") + 1]  # a reader may see a write half done
+    return [json.loads(line) for line in complete.splitlines()]
 
 
 def count(id, event):

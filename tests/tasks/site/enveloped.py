@@ -43,6 +43,14 @@ def nap(self, seconds):
     runs.record(self.request.id, "done")
 
 
+@shared_task(bind=True)
+def held(self, path):
+    """Hold a process of the pool until there is such a file."""
+    runs.record(self.request.id, "begun")
+    while not os.path.exists(path):
+        time.sleep(0.01)
+
+
 @shared_task(bind=True, ignore_result=False, time_limit=1)
 def overrun(self, number):
     runs.record(self.request.id, "overrun")
