@@ -1,7 +1,7 @@
 """Read Django's settings and the environment: the only module that does."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cache
 from math import inf
@@ -16,6 +16,23 @@ __all__ = ["Settings", "cache_settings", "get_settings"]
 ENABLED_VARIABLE: Final = "REDIS_OPTIMIZER_ENABLED"
 _OFF: Final = frozenset({"0", "false", "no", "off"})
 _ON: Final = frozenset({"1", "true", "yes", "on"})
+_POSITIVE: Final = ("DEDUP_TTL", "HEALTH_CHECK_TIMEOUT", "HEALTH_TIMEOUT", "HEALTH_POLL_INTERVAL")
+
+DEFAULT_CHECKS: Final = tuple(
+    f"redis_optimizer.health.checks.{name}"
+    for name in (
+        "Redis",
+        "Database",
+        "Migrations",
+        "CacheTier",
+        "Broker",
+        "Workers",
+        "Disk",
+        "Memory",
+    )
+)
+"""Each looks for what there is on this site: a check of Celery's broker, say, where Celery is used
+with one on Redis."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +81,48 @@ class Settings:
     KEEP_FAILED: int = 3
     """Results of failed runs that are kept for each task. 0: all."""
 
+    HEALTH_CHECKS: Sequence[str | tuple[str, Mapping[str, Any]]] = DEFAULT_CHECKS
+    """What is asked for a verdict: dotted paths of checks, each alone or with its options, as in
+    ``("redis_optimizer.health.checks.Disk", {"path": "/srv"})``. Those registered by the decorator
+    ``health_check`` come on top."""
+
+    HEALTH_TTL: float = 120
+    """How long a good verdict is shown to everybody. 0: each call runs the checks."""
+
+    HEALTH_STAFF_TTL: float = 60
+    """How long a good verdict is shown to staff."""
+
+    HEALTH_FAILURE_TTL: float = 10
+    """How long a bad verdict is shown, to anybody."""
+
+    READY_TTL: float = 5
+    """How long ``ready/`` goes by a verdict, a good or a bad one."""
+
+    HEALTH_CHECK_TIMEOUT: float = 2
+    """How long a check may take that has no timeout of its own."""
+
+    HEALTH_TIMEOUT: float = 4
+    """How long all checks together may take; they run side by side."""
+
+    HEALTH_SHARE: str | None = None
+    """The alias of a cache through which all processes share one verdict. None: each process has
+    its own."""
+
+    HEALTH_POLL_INTERVAL: float = 120
+    """How often the health strip asks for the verdict."""
+
+    STATUS_TTL: float = 300
+    """How long ``cached_status`` keeps a response where it is not told."""
+
+    RESPONSE_ENTRIES: int = 1_000
+    """Responses that ``cached_status`` and ``cached_health`` keep in a process."""
+
+    RESPONSE_BYTES: int = 16 * 1024**2
+    """Bytes that those responses may take."""
+
+    VIEWS_COUNTED: int = 200
+    """Views that a process counts the requests of; all others are counted as one."""
+
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
@@ -79,8 +138,17 @@ class Settings:
         # By identity: 1 == True, but is not what was meant.
         if self.ENVELOPES != "auto" and type(self.ENVELOPES) is not bool:
             raise _wrong("ENVELOPES", "must be 'auto', True or False", self.ENVELOPES)
-        if self.DEDUP_TTL <= 0:
-            raise _wrong("DEDUP_TTL", "must be more than 0", self.DEDUP_TTL)
+        for name in _POSITIVE:
+            if getattr(self, name) <= 0:
+                raise _wrong(name, "must be more than 0", getattr(self, name))
+        if not (self.HEALTH_SHARE is None or isinstance(self.HEALTH_SHARE, str)):
+            raise _wrong("HEALTH_SHARE", "must be the alias of a cache or None", self.HEALTH_SHARE)
+        if not _are_checks(self.HEALTH_CHECKS):
+            raise _wrong(
+                "HEALTH_CHECKS",
+                "must be a list of dotted paths, or of pairs of a path and its options",
+                self.HEALTH_CHECKS,
+            )
 
 
 @cache
@@ -105,6 +173,20 @@ def get_settings() -> Settings:
 def cache_settings() -> dict[str, dict[str, Any]]:
     """Return Django's ``CACHES``, by alias."""
     return dict(settings.CACHES)
+
+
+def _are_checks(given: object) -> bool:
+    """Tell whether a value has the form of HEALTH_CHECKS; what it names is imported later."""
+    if not isinstance(given, list | tuple):
+        return False
+    pairs = [item for item in given if not isinstance(item, str)]
+    return all(
+        isinstance(pair, list | tuple)
+        and len(pair) == 2
+        and isinstance(pair[0], str)
+        and isinstance(pair[1], Mapping)
+        for pair in pairs
+    )
 
 
 def _at_least(least: int, name: str, value: Any, what: str, kind: Any) -> None:

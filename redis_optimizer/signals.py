@@ -2,7 +2,7 @@
 
 from django.dispatch import Signal
 
-__all__ = ["job_deduplicated", "jobs_lost"]
+__all__ = ["job_deduplicated", "jobs_lost", "server_lost"]
 
 jobs_lost = Signal()
 """Jobs could not be sent and are given up, because their process ends.
@@ -15,4 +15,11 @@ job_deduplicated = Signal()
 
 ``task``: the name of the task; ``id``: the id that its job would have had; ``existing_id``: that of
 the job that stands for it.
+"""
+
+server_lost = Signal()
+"""A server that this process relied on does not answer any more: its connection was lost, or a
+command failed. Sent from whatever thread noticed it; receivers must be quick, and not raise.
+
+``reason``: what was seen, in a few words.
 """

@@ -88,9 +88,8 @@ def untyped(x):
     return repr(x)
 
 
-@task(
-    bind=True, default_retry_delay=0.5
-)  # at 0 its state may overwrite what the next run ends with
+# Not at once: the state of this run may be stored when the next one has ended already.
+@task(bind=True, default_retry_delay=0.5)
 def retry(self, times):
     if self.request.retries < times:
         raise self.retry(exc=ValueError(f"attempt {self.request.retries}"), max_retries=5)
