@@ -97,6 +97,6 @@ def test_the_fixture_fails_a_test_that_leaks(pytester: pytest.Pytester) -> None:
         """
     )
     arguments = ["-p", "redis_optimizer.testing", "-p", "no:randomly", "-p", "no:django"]
-    result = pytester.runpytest_inprocess(*arguments)
+    result = pytester.runpytest_subprocess(*arguments)
     result.assert_outcomes(passed=2, errors=1)
     result.stdout.fnmatch_lines(["*The test left behind:*", "*the thread 'left over'*"])

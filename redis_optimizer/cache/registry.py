@@ -4,11 +4,13 @@ Django makes a backend object for each thread (each request under ASGI); what th
 """
 
 import atexit
+import contextlib
 import os
 import threading
 from collections.abc import Mapping
 from typing import Any
 
+from django.core.cache import caches
 from django.core.signals import setting_changed
 from django_redis.cache import RedisCache
 from redis.connection import ConnectionPool
@@ -53,7 +55,7 @@ def get_tier(server: Any, params: dict[str, Any]) -> Tier | None:
                 options, RedisCache(server, params), _channel_to, _all_stores
             )
             _limit(tier)
-        return tier
+    return tier if get_settings().ENABLED else None
 
 
 def tiers() -> list[Tier]:
@@ -146,10 +148,17 @@ def _after_fork_in_child() -> None:
 
 
 def _forget(*, setting: str, **kwargs: object) -> None:
-    if setting in ("CACHES", "REDIS_OPTIMIZER"):
+    if setting == "CACHES":  # Django lets go of all backend objects
         shutdown()
         with _lock:
             _tiers.clear()
+    elif setting == "REDIS_OPTIMIZER":
+        shutdown()
+        # They look up their tier when they are made. Tiers stay: an object of another thread, or
+        # one that somebody holds, must not go on with one that hears of no writes any more.
+        for alias in caches:
+            with contextlib.suppress(AttributeError):  # this thread has made none
+                del caches[alias]
 
 
 setting_changed.connect(_forget, dispatch_uid="redis_optimizer.cache")

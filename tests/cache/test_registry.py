@@ -93,6 +93,22 @@ def test_other_settings_close_the_channels_and_drop_what_is_kept(
     assert cache.get("k") == 1  # somebody may still hold the object
 
 
+def test_switching_the_package_off_and_on_leaves_nothing_behind_that_hears_of_no_writes(
+    url: str,
+) -> None:
+    with override_settings(CACHES={"default": alias(url)}):
+        before = caches["default"]
+        with override_settings(REDIS_OPTIMIZER={"ENABLED": False}):
+            assert caches["default"].stats() == {}  # it has no tier
+        after = caches["default"]
+        assert after.tier is before.tier
+        assert after.tier.wait_ready(20)
+        after.set("a", 1)
+        before.get("a")
+        after.set("a", 2)
+        assert before.get("a") == 2
+
+
 def test_a_shutdown_ends_threads_and_connections_and_reads_begin_anew(
     cache: TieredCache, admin: redis.Redis
 ) -> None:
