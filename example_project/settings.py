@@ -71,7 +71,6 @@ TEMPLATES: list[dict[str, Any]] = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
-                "example_project.dashboard.context_processors.dashboard",
             ],
         },
     }

@@ -17,6 +17,7 @@ class RedisOptimizerConfig(AppConfig):
 
     def ready(self) -> None:
         from redis_optimizer import checks  # noqa: F401  # registers them
+        from redis_optimizer.health import losses  # noqa: F401  # connects itself to signals
 
         if "celery" in sys.modules:  # as in every worker; a site without it need not load it
             from celery.signals import worker_process_init

@@ -20,6 +20,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoPermissionError, RedisError, ResponseError
 
 from redis_optimizer.link import Event, Invalidated, Link, Pong
+from redis_optimizer.signals import server_lost
 
 __all__ = ["CLIENT_NAME", "Channel", "Subscriber", "merge_prefixes"]
 
@@ -105,6 +106,7 @@ class Channel:
         self._reads_seen = 0
         self._ping_sent: float | None = None
         self._is_refused = False
+        self._is_renewing = False
         self.connects = 0
         self.last_error = ""
 
@@ -143,6 +145,7 @@ class Channel:
                     raise
                 self._thread = thread
             elif self._link is not None:
+                self._is_renewing = True
                 self._link.interrupt()  # connect anew, with its prefixes as well
             elif self._is_refused:
                 subscriber.on_refused(self.last_error)
@@ -210,6 +213,7 @@ class Channel:
                 self.last_error = f"{type(error).__name__}: {error}"
                 logger.debug("Channel lost: %s", self.last_error)
                 if self.connects > connects:
+                    self._tell_lost()
                     retry, refused, warned = RETRY_FIRST, REFUSED_FIRST, False
                 stopping.wait(retry * random.uniform(0.5, 1.5))  # noqa: S311 # jitter
                 retry = min(2 * retry, RETRY_LONGEST)
@@ -219,6 +223,7 @@ class Channel:
         try:
             with self._lock:
                 subscribers = list(self._subscribers)
+                self._is_renewing = False
             timeout = min(subscriber.max_staleness for subscriber in subscribers)
             with _refusals():
                 link = Link.open(self._pool, name=f"{CLIENT_NAME}:{os.getpid()}", timeout=timeout)
@@ -306,6 +311,11 @@ class Channel:
             subscriber.on_down()
         if link is not None:
             link.close()
+
+    def _tell_lost(self) -> None:
+        """Tell of the loss of a channel that was up, unless this process cut it itself."""
+        if not self._is_renewing and not self._stopping.is_set():
+            server_lost.send_robust(sender=Channel, reason=f"channel lost: {self.last_error}")
 
     def _wait_refused(self, seconds: float) -> None:
         with self._lock:

@@ -1,4 +1,7 @@
-"""Read Django's settings and the environment: the only module that does."""
+"""Read the package's settings and its environment: the only module that does.
+
+Django's own settings are read where they are needed.
+"""
 
 import os
 from collections.abc import Mapping, Sequence

@@ -1,18 +1,30 @@
-"""Every private name of redis-py and django-redis that the package leans on.
+"""Every private name of Django, redis-py and django-redis that the package leans on.
 
 A contract test holds each of them.
 """
 
 import contextlib
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
+from django.core.cache import caches
+from django.http import HttpRequest
+from django.utils.functional import LazyObject
 from django_redis.cache import RedisCache
 from django_redis.client.default import DefaultClient
 from redis.connection import AbstractConnection
 
-__all__ = ["client_class", "client_options", "client_servers", "interrupt", "receive_pushes"]
+__all__ = [
+    "client_class",
+    "client_options",
+    "client_servers",
+    "csrf_token_noted",
+    "interrupt",
+    "live_caches",
+    "loaded_user",
+    "receive_pushes",
+]
 
 Push = list[Any]
 
@@ -50,3 +62,35 @@ def client_options(backend: RedisCache[Any]) -> dict[str, Any]:
 def client_servers(backend: RedisCache[Any]) -> list[str]:
     """Return the URLs of a backend's servers, the primary first."""
     return list(backend.client._server)
+
+
+def live_caches() -> list[tuple[str, Any]]:
+    """Return the alias and the backend of each cache that this thread or task has used."""
+    made: Any = caches._connections  # type: ignore[attr-defined]
+    found = [(alias, getattr(made, alias, None)) for alias in caches]
+    return [(alias, backend) for alias, backend in found if backend is not None]
+
+
+def loaded_user(request: HttpRequest) -> Any:
+    """Return the user of a request if somebody has asked for it already, else None."""
+    fields = vars(request)
+    for name in ("_cached_user", "_acached_user"):
+        if (user := fields.get(name)) is not None:
+            return user
+    user = fields.get("user")
+    return None if issubclass(type(user), LazyObject) else user
+
+
+@contextlib.contextmanager
+def csrf_token_noted(request: HttpRequest) -> Iterator[Callable[[], bool]]:
+    """Yield what tells whether the CSRF token was asked for inside the block.
+
+    Then Django sets its cookie, with a middleware that may stand outside of where the response is.
+    """
+    meta = request.META
+    before = meta.pop("CSRF_COOKIE_NEEDS_UPDATE", None)
+    try:
+        yield lambda: bool(meta.get("CSRF_COOKIE_NEEDS_UPDATE"))
+    finally:
+        if before is not None:
+            meta.setdefault("CSRF_COOKIE_NEEDS_UPDATE", before)

@@ -92,19 +92,19 @@ def test_it_uses_the_server_of_redis_url_and_leaves_it_running(
             assert client.keys("*example-*") == []
 
 
-def test_health_says_that_the_server_is_gone_and_that_it_is_back(tmp_path: Path) -> None:
+def test_it_is_not_ready_while_the_server_is_gone(tmp_path: Path) -> None:
     with EmbeddedServer() as own, running_demo(tmp_path / "files", REDIS_URL=own.url) as demo:
         client = demo.client()
 
-        def health() -> tuple[int, dict[str, str]]:
-            reply = client.get("/api/health")
-            return reply.status, json.loads(reply.text)["checks"]
+        def ready() -> tuple[int, str]:
+            reply = client.get("/ready/")
+            return reply.status, json.loads(reply.text)["status"]
 
-        assert health() == (200, {"database": "ok", "cache": "ok"})
+        assert ready() == (200, "ok")
         own.kill()
-        wait_until(lambda: health() == (503, {"database": "ok", "cache": "failing"}), STOP)
+        wait_until(lambda: ready() == (503, "failing"), STOP)
         own.restart()
-        wait_until(lambda: health() == (200, {"database": "ok", "cache": "ok"}), STOP)
+        wait_until(lambda: ready() == (200, "ok"), STOP)
 
 
 def test_a_port_that_is_taken_is_said_at_once() -> None:

@@ -1,4 +1,4 @@
-"""One verdict on the database and the cache, kept for a minute."""
+"""One verdict on the database and the cache."""
 
 import logging
 import secrets
@@ -7,9 +7,7 @@ from typing import TypedDict
 from django.core.cache import cache
 from django.db import DatabaseError, connection
 
-KEY = "health"
-TTL = 60  # seconds
-PROBE_TTL = 10
+PROBE_TTL = 10  # seconds
 
 logger = logging.getLogger(__name__)
 
@@ -22,24 +20,10 @@ class Verdict(TypedDict):
     cache: bool
 
 
-def health() -> tuple[Verdict, bool]:
-    """Return the verdict on the system, and whether it came from the cache."""
-    try:
-        verdict = cache.get(KEY)
-    except Exception:  # whatever the cache raises is what is being judged here
-        logger.exception("The cache cannot be read.")
-        return judge(database=database_works(), cache=False), False
-    if verdict is not None:
-        return verdict, True
-    verdict = judge(database=database_works(), cache=cache_works())
-    if verdict["cache"]:
-        cache.set(KEY, verdict, TTL)
-    return verdict, False
-
-
-def judge(*, database: bool, cache: bool) -> Verdict:
+def judge() -> Verdict:
     """Return the verdict: all is well when every part is."""
-    return Verdict(ok=database and cache, database=database, cache=cache)
+    database, cached = database_works(), cache_works()
+    return Verdict(ok=database and cached, database=database, cache=cached)
 
 
 def database_works() -> bool:
@@ -60,6 +44,6 @@ def cache_works() -> bool:
     try:
         cache.set(key, "there", PROBE_TTL)
         return cache.get(key) == "there" and bool(cache.delete(key))
-    except Exception:  # as in health()
+    except Exception:  # whatever the cache raises is what is being judged here
         logger.exception("The cache does not answer.")
         return False

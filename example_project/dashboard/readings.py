@@ -5,6 +5,7 @@ reader that was slower than a writer can never put the older value back. Where p
 the same key, they take turns, and whoever comes last has read what all others committed.
 """
 
+import secrets
 from collections.abc import Iterable
 from datetime import datetime
 from typing import TypedDict
@@ -33,12 +34,22 @@ class Status(TypedDict):
     error: str
 
 
+STATUS_FIELDS = tuple(Status.__annotations__)
+
+
 class Settings(TypedDict):
     """One user's settings."""
 
     theme: str
     timezone: str
     failing_first: bool
+
+
+Rows = tuple[str, tuple[tuple[object, ...], ...]]
+"""Rows of the database as they are cached, behind a text that is another one after each change.
+
+Of tuples alone: what cannot be changed is not copied for each reader.
+"""
 
 
 def status_key(organisation: int) -> str:
@@ -53,16 +64,12 @@ def settings_key(user: int) -> str:
 
 def organisations() -> dict[int, str]:
     """Return the name of every organisation by its id, in the order of the names."""
-    found: dict[int, str] = cache.get_or_set(ORGANISATIONS_KEY, load_organisations, STATUS_TTL)
-    return found
+    return dict(_organisations()[1])  # type: ignore[arg-type]  # pairs
 
 
 def statuses(organisation: int) -> list[Status]:
     """Return the integrations of one organisation."""
-    found: list[Status] = cache.get_or_set(
-        status_key(organisation), lambda: load_statuses([organisation])[organisation], STATUS_TTL
-    )
-    return found
+    return _as_statuses(_statuses(organisation))
 
 
 def all_statuses(organisations: Iterable[int]) -> dict[int, list[Status]]:
@@ -73,7 +80,32 @@ def all_statuses(organisations: Iterable[int]) -> dict[int, list[Status]]:
     loaded = load_statuses(missing) if missing else {}
     for pk, value in loaded.items():
         cache.add(keys[pk], value, STATUS_TTL)
-    return {pk: loaded[pk] if pk in loaded else cached[key] for pk, key in keys.items()}
+    return {
+        pk: _as_statuses(loaded[pk] if pk in loaded else cached[key]) for pk, key in keys.items()
+    }
+
+
+def version(organisation: int) -> tuple[str, ...]:
+    """Return what differs after each change of an organisation or of its integrations."""
+    known, names = _organisations()
+    is_known = any(pk == organisation for pk, _ in names)
+    return (known, _statuses(organisation)[0]) if is_known else (known,)
+
+
+def _organisations() -> Rows:
+    found: Rows = cache.get_or_set(ORGANISATIONS_KEY, load_organisations, STATUS_TTL)
+    return found
+
+
+def _statuses(organisation: int) -> Rows:
+    found: Rows = cache.get_or_set(
+        status_key(organisation), lambda: load_statuses([organisation])[organisation], STATUS_TTL
+    )
+    return found
+
+
+def _as_statuses(rows: Rows) -> list[Status]:
+    return [Status(**dict(zip(STATUS_FIELDS, row, strict=True))) for row in rows[1]]  # type: ignore[typeddict-item]
 
 
 def user_settings(user: int) -> Settings:
@@ -101,27 +133,26 @@ def replace_user_settings(user: int) -> None:
     cache.set(settings_key(user), load_user_settings(user), SETTINGS_TTL)
 
 
-def load_organisations() -> dict[int, str]:
+def load_organisations() -> Rows:
     """Read the organisations from the database."""
-    return dict(Organisation.objects.values_list("pk", "name"))
+    return secrets.token_hex(8), tuple(Organisation.objects.values_list("pk", "name"))
 
 
-def load_statuses(organisations: list[int]) -> dict[int, list[Status]]:
+def load_statuses(organisations: list[int]) -> dict[int, Rows]:
     """Read the integrations of the organisations from the database in one query."""
-    found: dict[int, list[Status]] = {pk: [] for pk in organisations}
+    found: dict[int, list[tuple[object, ...]]] = {pk: [] for pk in organisations}
     for row in Integration.objects.filter(organisation__in=organisations):
-        found[row.organisation_id].append(
-            Status(
-                id=row.pk,
-                provider=row.provider,
-                name=row.get_provider_display(),
-                state=row.state,
-                state_name=row.get_state_display(),
-                last_sync=row.last_sync,
-                error=row.error,
-            )
+        status = Status(
+            id=row.pk,
+            provider=row.provider,
+            name=row.get_provider_display(),
+            state=row.state,
+            state_name=row.get_state_display(),
+            last_sync=row.last_sync,
+            error=row.error,
         )
-    return found
+        found[row.organisation_id].append(tuple(status[name] for name in STATUS_FIELDS))
+    return {pk: (secrets.token_hex(8), tuple(rows)) for pk, rows in found.items()}
 
 
 def load_user_settings(user: int) -> Settings:

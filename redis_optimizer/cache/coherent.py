@@ -10,6 +10,7 @@ from django_redis.cache import RedisCache
 from django_redis.client.default import DefaultClient
 
 from redis_optimizer.cache import methods
+from redis_optimizer.cache.measured import Remote
 
 __all__ = ["coherent"]
 
@@ -36,7 +37,7 @@ def coherent(backend: Backend) -> Backend:
 
 def _writer(name: str, written: tuple[methods.Written, ...]) -> Callable[..., Any]:
     """Make a writer that lets go of what it wrote: after the reply, whatever that was."""
-    remote = getattr(RedisCache, name)
+    remote = getattr(Remote, name)
     names = _positional(getattr(DefaultClient, name))
 
     @functools.wraps(remote)
@@ -68,7 +69,7 @@ def _positional(method: Callable[..., Any]) -> list[str]:
 
 
 def _ender(name: str) -> Callable[..., Any]:
-    remote = getattr(RedisCache, name)
+    remote = getattr(Remote, name)
 
     @functools.wraps(remote)
     def write(self: Any, *args: Any, **kwargs: Any) -> Any:

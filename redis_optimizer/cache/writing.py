@@ -5,13 +5,14 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache, default_key_func
-from django_redis.cache import RedisCache, omit_exception
+from django_redis.cache import omit_exception
 from django_redis.client.default import DefaultClient
 from django_redis.exceptions import ConnectionInterrupted
 from django_redis.util import CacheKey
 from redis.exceptions import RedisError
 
 from redis_optimizer.cache.coherent import coherent
+from redis_optimizer.cache.measured import Remote, counted, timed
 from redis_optimizer.cache.registry import get_tier
 from redis_optimizer.cache.tier import Tier
 from redis_optimizer.core.store import MISSING, LocalStore
@@ -43,7 +44,7 @@ def can_have_tier(client_class: type) -> bool:
 
 
 @coherent
-class CoherentCache(RedisCache[Any]):
+class CoherentCache(Remote):
     """The part of TieredCache that knows its tier, makes final keys, and writes.
 
     Writers whose keys their arguments name one by one come from :mod:`.methods`; the others are
@@ -58,7 +59,7 @@ class CoherentCache(RedisCache[Any]):
         client = client_class(self)
         self._tier = get_tier(server, params) if can_have_tier(client) else None
         # What a hit needs, looked up once: Django makes one object for each thread.
-        self._store = self._tier.store if self._tier is not None else _CLOSED
+        self._store = counted(self._tier.store if self._tier is not None else _CLOSED)
         self._entries = self._store.entries
         self._prefix = f"{self.key_prefix}:{self.version}:"
         if (
@@ -106,7 +107,7 @@ class CoherentCache(RedisCache[Any]):
 
     @omit_exception
     def _set_many(self, data: dict[Any, Any], *args: Any) -> list[Any]:
-        self.client.set_many(data, *args)
+        timed(self.client.set_many, data, *args)
         return []
 
     def set_short(self, key: Any, value: Any, version: int | None = None) -> bool:
@@ -160,15 +161,15 @@ class CoherentCache(RedisCache[Any]):
         # The commands of django-redis, which takes a stored None for a missing key.
         remote = self.client
         client = client or remote.get_client(write=True)
-        value = remote.get(key, MISSING, old, client)
+        value = timed(remote.get, key, MISSING, old, client)
         try:
-            timeout = remote.ttl(key, old, client)
+            timeout = timed(remote.ttl, key, old, client)
         except (RedisError, OSError) as error:
             raise ConnectionInterrupted(connection=client) from error
         if value is MISSING:
             raise ValueError(f"Key {key!r} not found")
-        remote.set(_plain(key), value, timeout, new, client)
-        remote.delete(key, old, client=client)
+        timed(remote.set, _plain(key), value, timeout, new, client)
+        timed(remote.delete, key, old, client=client)
         return new
 
     def lock(self, key: Any, *args: Any, **kwargs: Any) -> Any:
@@ -207,7 +208,7 @@ class CoherentCache(RedisCache[Any]):
     def _dropping(self, step: Callable[..., Any], finals: tuple[str, ...]) -> Callable[..., Any]:
         def call(*args: Any, **kwargs: Any) -> Any:
             try:
-                return step(*args, **kwargs)
+                return timed(step, *args, **kwargs)
             finally:
                 self._drop(finals)
 

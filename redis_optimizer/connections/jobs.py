@@ -76,7 +76,7 @@ def celery_settings(
     ``metered`` (4)
         No heartbeat either, jobs awaited 60 s at a time. CLIENT UNBLOCK ends the wait when the
         worker stops; where an ACL denies that, it is 4 s.
-    ``metered_no_remote_control`` (2)
+    ``metered_no_remote_control`` (3)
         The same, deaf to ``celery inspect`` and ``celery control``: two connections less.
 
     A job is taken as soon as it comes, in all of them. Everything but "default" also bounds every

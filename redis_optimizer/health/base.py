@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Final, Self
 
 from redis_optimizer.health.report import Observation
 
-__all__ = ["Check", "Degraded", "Observed"]
+__all__ = ["NAME", "Check", "Defect", "Degraded", "Observed"]
 
 Observed = Mapping[str, Observation | float | str] | None
 
@@ -25,6 +25,14 @@ class Degraded(Exception):
     def __init__(self, reason: str, observed: Observed = None) -> None:
         super().__init__(reason)
         self.observed = observed
+
+
+class Defect(Exception):
+    """The check itself is broken: it says nothing of what it is about.
+
+    Args:
+        reason: What is wrong with it, shown to staff.
+    """
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -91,19 +91,20 @@ def put(app: Celery, task: Any, message: Message) -> Kind:
     return kind
 
 
-def collect(app: Celery, block: int, message: Message) -> None:
+def collect(app: Celery, block: int, message: Message, timeout: float = inf) -> None:
     """Hold a message of any task until a ``batch()`` ends.
 
     Args:
         app: Whose broker it is for.
         block: Id of the ``batch()``.
         message: The message.
+        timeout: Seconds that it waits at most.
 
     Raises:
         kombu.exceptions.OperationalError: when too many jobs wait for the broker.
     """
     kind = Kind(app, block=block)
-    terms = Terms(SIDE_BY_SIDE, SIDE_BY_SIDE_BYTES, inf)
+    terms = Terms(SIDE_BY_SIDE, SIDE_BY_SIDE_BYTES, timeout)
     outbox().add(kind, terms, message if message.id else replace(message, id=uuid()))
     flush_full(kind)
 

@@ -6,6 +6,7 @@ import inspect
 import itertools
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar, Token
+from math import inf
 from types import TracebackType
 from typing import Any, Final, TypeVar, overload
 from weakref import WeakSet
@@ -21,7 +22,7 @@ from redis_optimizer.tasks.kinds import Kind
 from redis_optimizer.tasks.kombu import Capture
 from redis_optimizer.tasks.message import Message
 
-__all__ = ["Batch", "batch", "current"]
+__all__ = ["Batch", "Steps", "batch", "current"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -35,12 +36,14 @@ class Block:
     Args:
         app: Whose ordinary messages it collects.
         is_request: It is a request, which sends at its end what must not wait, and no more.
+        timeout: Seconds that an ordinary message waits at most.
     """
 
-    def __init__(self, app: Celery, *, is_request: bool) -> None:
+    def __init__(self, app: Celery, *, is_request: bool, timeout: float = inf) -> None:
         self.id = next(_ids)
         self.app = app
         self.is_request = is_request
+        self.timeout = timeout
         self.is_open = True
         self.has_messages = False
         self.kinds: set[Kind] = set()
@@ -48,7 +51,7 @@ class Block:
     def collect(self, message: Message) -> None:
         """Take a message of an ordinary task."""
         self.has_messages = True
-        batching.collect(self.app, self.id, message)
+        batching.collect(self.app, self.id, message, self.timeout)
         if not self.is_open:  # it has ended meanwhile, in another thread
             self._send_messages()
 
@@ -131,6 +134,40 @@ class Batch:
         with contextlib.suppress(ValueError):  # left in another context than it was entered in
             _block.reset(self._token)
         return block if block.kinds or block.has_messages else None
+
+
+class Steps:
+    """A request's batch for what is done in steps: a response that streams.
+
+    Each step is entered and left by itself, in whatever thread or task it is taken, so that nothing
+    stays in a context between two of them. A stream may go on for hours: what it sends waits for
+    BATCH_TIMEOUT seconds at most.
+    """
+
+    def __init__(self) -> None:
+        app = _unwrap(None)
+        _install(app)
+        self._block = Block(app, is_request=True, timeout=get_settings().BATCH_TIMEOUT)
+
+    @property
+    def holds(self) -> bool:
+        """Tell whether there may be something to send at the end."""
+        return self._block.has_messages or bool(self._block.kinds)
+
+    @contextlib.contextmanager
+    def step(self) -> Iterator[None]:
+        """Collect what is called for inside."""
+        token = None if current() is not None else _block.set(self._block)  # the outermost sends
+        try:
+            yield
+        finally:
+            if token is not None:
+                with contextlib.suppress(ValueError):  # a coroutine that nobody awaited to its end
+                    _block.reset(token)
+
+    def close(self) -> None:
+        """Send what was collected. What is called for later is sent at once."""
+        self._block.close()
 
 
 @overload

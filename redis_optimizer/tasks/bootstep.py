@@ -16,6 +16,7 @@ from redis_optimizer.conf import get_settings
 from redis_optimizer.tasks.announce import REFRESH, announce, others, withdraw
 from redis_optimizer.tasks.envelope import batch_queue, plain_queue
 from redis_optimizer.tasks.explode import explode
+from redis_optimizer.tasks.heartbeat import Heartbeat
 from redis_optimizer.tasks.kombu import visibility_timeout
 
 __all__ = ["Envelopes"]
@@ -175,7 +176,7 @@ def _is_connected(consumer: Any) -> bool:
 
 
 def _add(sender: Any, **kwargs: Any) -> None:
-    sender.app.steps["consumer"].add(Envelopes)
+    sender.app.steps["consumer"].update({Envelopes, Heartbeat})
 
 
 def _sweep(sender: Any, **kwargs: Any) -> None:

@@ -3,14 +3,17 @@
 ``worker_consumer`` names one of them, so that a plain ``celery worker`` has them, too.
 """
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from celery.worker.consumer import Consumer
 
 from redis_optimizer.conf import get_settings
+from redis_optimizer.tasks.kombu import sweep_seldom
 from redis_optimizer.tasks.unblock import Unblock
 
 __all__ = ["QuietConsumer", "SilentConsumer"]
+
+SWEEP: Final = 300.0  # seconds between two looks for bindings of queues that are gone
 
 
 class QuietConsumer(Consumer):
@@ -47,3 +50,8 @@ class SilentConsumer(QuietConsumer):
         "without_mingle": True,
         "without_heartbeat": True,
     }
+
+    def __init__(self, on_task_request: Any, **kwargs: Any) -> None:
+        if get_settings().ENABLED:
+            sweep_seldom(SWEEP)
+        super().__init__(on_task_request, **kwargs)

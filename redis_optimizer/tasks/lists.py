@@ -36,6 +36,11 @@ class Lists:
         self.steps: Sequence[int] = channel.priority_steps
         """The priorities that have lists; a message goes to that at or below its own."""
 
+    @property
+    def unacked_key(self) -> str:
+        """The name of the hash of the messages that workers have, or had."""
+        return f"{self._channel.global_keyprefix}{self._channel.unacked_key}"
+
     def key(self, queue: str, step: int) -> str:
         """Return the name of the list of a queue and a step of priority."""
         name = f"{queue}{self._channel.sep}{step}" if step else queue
@@ -71,8 +76,7 @@ class Lists:
 
         Those of killed workers come back into their queues when the visibility timeout is over.
         """
-        key = f"{self._channel.global_keyprefix}{self._channel.unacked_key}"
-        for tag, content in self.client.hscan_iter(key, count=UNACKED_PAGE):
+        for tag, content in self.client.hscan_iter(self.unacked_key, count=UNACKED_PAGE):
             try:
                 message, _, routing_key = json.loads(content)
                 yield tag, str(routing_key), self.step_of(message["properties"].get("priority"))

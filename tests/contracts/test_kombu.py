@@ -75,3 +75,10 @@ def test_a_channel_lends_a_client(app: Celery) -> None:
 
 def test_the_visibility_timeout_is_what_we_take_it_for() -> None:
     assert transport.Channel.visibility_timeout == DEFAULT_VISIBILITY_TIMEOUT
+
+
+def test_how_often_bindings_are_swept_is_looked_up_each_time() -> None:
+    if not hasattr(transport, "BINDING_SWEEP_INTERVAL"):
+        pytest.skip("This kombu does not sweep.")
+    source = inspect.getsource(transport.Channel.maybe_refresh_binding_expiry)
+    assert ">= BINDING_SWEEP_INTERVAL:" in source

@@ -9,9 +9,9 @@ import pytest
 
 from redis_optimizer.management.benchmark import progress
 from redis_optimizer.management.benchmark.cache.plan import Request, count_floor, make_plan
-from redis_optimizer.management.benchmark.cache.report import percentile
 from redis_optimizer.management.benchmark.cache.staleness import PRELOADED, Read, Write, find_stale
 from redis_optimizer.management.benchmark.cache.trace import TraceError, draw_trace, read_trace
+from redis_optimizer.management.benchmark.figures import percentile
 
 
 class TestTrace:

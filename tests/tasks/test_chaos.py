@@ -25,8 +25,11 @@ def test_every_job_runs_however_often_workers_are_killed(tmp_path: Path) -> None
 @pytest.mark.slow
 def test_with_early_acknowledgement_jobs_are_lost(tmp_path: Path) -> None:
     """What is asserted above can fail: this is the setting that a system check warns of."""
-    outcome = run("early", 8, tmp_path, seed=random.randrange(10**6), timeout=8.0)
-    assert outcome.missing > 0, outcome
+    attempts = (
+        run("early", 8, tmp_path / str(n), seed=random.randrange(10**6), timeout=8.0)
+        for n in range(6)
+    )
+    assert any(outcome.missing for outcome in attempts)  # not each kill meets a job that runs
 
 
 @pytest.mark.slow

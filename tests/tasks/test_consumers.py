@@ -7,6 +7,7 @@ import pytest
 from celery import Celery
 from celery.worker.consumer import Consumer
 from django.test import override_settings
+from kombu.transport import redis as transport
 
 from redis_optimizer.tasks.consumers import QuietConsumer, SilentConsumer
 
@@ -57,3 +58,14 @@ def test_it_brings_its_own_step() -> None:
 def test_switched_off_it_is_celerys(consumer_class: type[Consumer]) -> None:
     with override_settings(REDIS_OPTIMIZER={"ENABLED": False}):
         assert set(steps(consumer_class)) >= CHATTER
+
+
+@pytest.mark.skipif(not hasattr(transport, "BINDING_SWEEP_INTERVAL"), reason="kombu before 5.7")
+@pytest.mark.parametrize(("is_on", "seconds"), [(True, 300), (False, 60)])
+def test_a_silent_one_seldom_looks_for_bindings_that_are_gone(
+    monkeypatch: pytest.MonkeyPatch, is_on: bool, seconds: float
+) -> None:
+    monkeypatch.setattr(transport, "BINDING_SWEEP_INTERVAL", 60)
+    with override_settings(REDIS_OPTIMIZER={"ENABLED": is_on}):
+        steps(SilentConsumer)
+    assert seconds == transport.BINDING_SWEEP_INTERVAL

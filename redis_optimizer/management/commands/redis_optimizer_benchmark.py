@@ -11,9 +11,10 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from redis_optimizer.management.benchmark.cache import command as cache
 from redis_optimizer.management.benchmark.child import WorkerError
+from redis_optimizer.management.benchmark.endpoints import command as endpoints
 from redis_optimizer.management.benchmark.jobs import command as jobs
 
-SUBJECTS = {"cache": cache, "jobs": jobs}
+SUBJECTS = {"cache": cache, "endpoints": endpoints, "jobs": jobs}
 
 
 class Command(BaseCommand):
@@ -22,13 +23,16 @@ class Command(BaseCommand):
     help = (
         "cache: replays one sequence of cache requests over several processes, first against "
         "plain django-redis, then against TieredCache. jobs: sends the same jobs through plain "
-        "Celery and then through this package, with real workers. Both print what a server counted."
+        "Celery and then through this package, with real workers. endpoints: lets clients poll "
+        "pages of this project. All print what a server counted."
     )
     requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare one subcommand a subject."""
-        subjects = parser.add_subparsers(dest="subject", required=True, metavar="{cache,jobs}")
+        subjects = parser.add_subparsers(
+            dest="subject", required=True, metavar="{cache,endpoints,jobs}"
+        )
         for name, subject in SUBJECTS.items():
             chosen = subjects.add_parser(name, help=subject.HELP)
             subject.add_arguments(chosen)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from redis_optimizer.management.benchmark.figures import align, percentile
 
 
 @dataclass(frozen=True)
@@ -65,13 +65,6 @@ class Report:
         return {**self.setting, "floor_commands_per_1000_requests": self.floor, "rows": rows}
 
 
-def percentile(ordered: Sequence[float], percent: float) -> float | None:
-    """Return the nearest-rank percentile of sorted seconds in microseconds; None of nothing."""
-    if not ordered:
-        return None
-    return round(ordered[math.ceil(len(ordered) * percent / 100) - 1] * 1e6, 1)
-
-
 def render(report: Report) -> str:
     """Return the report as text."""
     setting = report.setting
@@ -101,7 +94,7 @@ def render(report: Report) -> str:
         ),
         ["a perfect L1", f"{report.floor:,.1f}", "", "", "", "", ""],
     ]
-    lines = [*head, "", *_align(table), "", "by command, per 1,000 requests:"]
+    lines = [*head, "", *align(table), "", "by command, per 1,000 requests:"]
     lines += [f"  {row['name']}: {_listing(row['by_command'])}" for row in rows]
     lines += ["", "connecting, before the run and not counted above:"]
     lines += [f"  {row['name']}: {_listing(row['connecting'])}" for row in rows]
@@ -119,14 +112,3 @@ def _number(value: float | None) -> str:
 
 def _listing(counts: dict[str, float]) -> str:
     return ", ".join(f"{name} {count:,}" for name, count in counts.items()) or "nothing"
-
-
-def _align(table: list[list[str]]) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    return [
-        "  ".join(
-            cell.rjust(width) if place else cell.ljust(width)
-            for place, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ).rstrip()
-        for line in table
-    ]

@@ -1,32 +1,15 @@
 """What a request sends to the broker leaves together, before its response does."""
 
 import asyncio
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import redis
-from celery import Celery
 from django.http import HttpResponse
 from django.test import RequestFactory, override_settings
 
-from redis_optimizer.embedded import EmbeddedServer
 from redis_optimizer.middleware import RedisOptimizerMiddleware
-from redis_optimizer.tasks import batching
 from tests.tasks.queues import ids
-
-
-@pytest.fixture
-def task(server: EmbeddedServer) -> Iterator[Any]:
-    app = Celery("middleware", broker=server.url)
-    app.conf.task_ignore_result = True
-
-    @app.task(shared=False)
-    def task() -> None: ...
-
-    yield task
-    batching.outbox().close(0)
-    batching._forget()
 
 
 def test_calls_leave_together(task: Any, admin: redis.Redis, rf: RequestFactory) -> None:

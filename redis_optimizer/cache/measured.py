@@ -1,0 +1,141 @@
+"""What a cache does for a request that is measured; other requests pay next to nothing for it."""
+
+import functools
+from collections.abc import Callable
+from time import perf_counter
+from typing import Any, Final
+
+from django.core.cache import caches
+from django_redis.cache import RedisCache
+
+from redis_optimizer.cache import methods
+from redis_optimizer.core.store import Entry, LocalStore
+from redis_optimizer.internals import live_caches
+from redis_optimizer.stats.costs import Costs, current, measuring
+
+__all__ = ["CountedStore", "Remote", "counted", "measured", "timed"]
+
+_SENDS_NOTHING: Final = frozenset(
+    {
+        "close",
+        "get_backend_timeout",
+        "iter_keys",  # what is iterated sends, later
+        "lock",
+        "make_and_validate_key",
+        "make_key",
+        "sscan_iter",
+        "validate_key",
+    }
+)
+_MADE_OF_OTHERS: Final = frozenset({"decr_version", "get_or_set"})
+
+SENDS: Final = frozenset().union(
+    methods.WRITES, methods.SPECIAL, methods.ENDS_ALL, methods.SERVED, methods.PASSED_ON
+) - (_SENDS_NOTHING | _MADE_OF_OTHERS)
+"""Methods of django-redis's backend that go to Redis, each once or, where it must, a few times."""
+
+
+def timed(call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Call what goes to Redis, and add that to the costs of the request."""
+    costs = current()
+    if costs is None:
+        return call(*args, **kwargs)
+    began = perf_counter()
+    try:
+        return call(*args, **kwargs)
+    finally:
+        costs.add_trip(perf_counter() - began)
+
+
+class Remote(RedisCache[Any]):
+    """django-redis's backend, with each call that goes to Redis timed."""
+
+    _store: Any
+
+
+def _timed(name: str) -> Callable[..., Any]:
+    remote = getattr(RedisCache, name)
+
+    @functools.wraps(remote)
+    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return timed(remote, self, *args, **kwargs)
+
+    return call
+
+
+for _name in SENDS:
+    setattr(Remote, _name, _timed(_name))
+
+
+class CountedStore:
+    """A store as a cache sees it during a request that is measured: each hit is counted twice.
+
+    It takes the place of the real one inside the cache, so that a hit of any other request runs
+    not one instruction more.
+    """
+
+    __slots__ = ("_costs", "outer", "real")
+
+    def __init__(self, store: "LocalStore | CountedStore", costs: Costs) -> None:
+        self.outer = store
+        """What stood in this place before."""
+        self.real: LocalStore = store.real if isinstance(store, CountedStore) else store
+        self._costs = costs
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.real, name)
+
+    @property
+    def hits(self) -> int:
+        """What TieredCache.get adds one to."""
+        return self.real.hits
+
+    @hits.setter
+    def hits(self, _: int) -> None:
+        self.real.hits += 1  # not the given number: another thread may have counted meanwhile
+        self._costs.add_hit()
+
+    def find(self, key: str) -> Entry | None:
+        """Return an entry, as the real one does."""
+        entry = self.real.find(key)
+        if entry is not None:
+            self._costs.add_hit()
+        return entry
+
+
+def counted(store: LocalStore) -> Any:
+    """Return what a cache that is made now should take for its store."""
+    costs = current()
+    return store if costs is None else CountedStore(store, costs)
+
+
+class measured(measuring):  # noqa: N801
+    """Count also what the caches do inside, in this thread or task.
+
+    Args:
+        costs: What it is added to.
+    """
+
+    __slots__ = ()
+
+    def __enter__(self) -> None:
+        super().__enter__()
+        for alias, cache in live_caches():
+            if isinstance(cache, Remote):
+                caches[alias] = _twin(cache, self._costs)
+
+    def __exit__(self, *exception: object) -> None:
+        super().__exit__(*exception)
+        for _, cache in live_caches():
+            if isinstance(cache, Remote) and isinstance(cache._store, CountedStore):
+                cache._store = cache._store.outer
+
+
+def _twin(cache: Any, costs: Costs) -> Any:
+    """Return the same cache with a store that counts.
+
+    Not the cache itself is changed: tasks that began in one context share it.
+    """
+    twin = object.__new__(type(cache))
+    twin.__dict__.update(cache.__dict__, _store=CountedStore(cache._store, costs))
+    return twin

@@ -1,0 +1,162 @@
+"""``cached``: keeps what a function or a coroutine returns in any cache of the site."""
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any, ParamSpec, Protocol, TypeVar, cast
+
+from redis_optimizer.conf import get_settings
+from redis_optimizer.core.keep import Keeper
+from redis_optimizer.core.kept import Found, Made
+from redis_optimizer.decorators.alias import AliasPlace, Box
+from redis_optimizer.decorators.arguments import CallKey
+from redis_optimizer.decorators.background import run_in_thread
+from redis_optimizer.decorators.limits import callable_or_none, seconds, title
+
+__all__ = ["Cached", "cached"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
+
+
+class Cached(Protocol[P, R_co]):
+    """A function whose results are kept. All three are coroutine functions where it is one."""
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
+        """Return what the function returns for these arguments, kept or fresh."""
+
+    def invalidate(self, *args: P.args, **kwargs: P.kwargs) -> Any:
+        """Forget the result for these arguments, and what a call under way will return.
+
+        Raises:
+            Exception: what the cache raised; then the old result may still be there.
+        """
+
+    def refresh(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
+        """Call the function, keep and return what it returns now."""
+
+    def __get__(self, instance: object, owner: Any = None) -> Any:
+        """Bind a method, as functions do."""
+
+
+def cached(
+    ttl: float,
+    *,
+    key: str | Callable[..., str] | None = None,
+    vary: Callable[..., Any] | None = None,
+    cache: str = "default",
+    early: float = 0,
+    stale_if_error: float = 0,
+) -> Callable[[Callable[P, R]], Cached[P, R]]:
+    """Keep what a function or a coroutine function returns, None as well. Errors are not kept.
+
+    Callers of one process that want the same at the same time share one call. While the cache does
+    not answer, each group of them calls the function. On a method, `self` is an argument like all
+    others; `invalidate` and `refresh` are called on the class: ``Shop.total.invalidate(shop)``.
+
+    Args:
+        ttl: Seconds that a result is kept. 0: the function is called each time.
+        key: What to keep it under: a template such as ``"profile:{user_id}"``, whose arguments are
+            put in as text, or a function of the arguments that returns one. By default the name of
+            the function and its arguments, which must be numbers, texts, dates, model instances,
+            or tuples of such.
+        vary: Called with the arguments, returns something that the result depends on besides.
+        cache: The alias of the cache.
+        early: Seconds before the end of `ttl` from which on a call renews the result in the
+            background, in a thread or a task, while all go on getting the one there is.
+        stale_if_error: Seconds after the end of `ttl` for which the result is returned if the
+            function raises.
+
+    Raises:
+        TypeError: an argument is of a wrong type; so does a call with an argument of which no key
+            can be made.
+        ValueError: a number of seconds is negative or endless, or `early` is not less than `ttl`.
+    """
+    if callable(ttl):
+        raise TypeError("cached needs to know for how many seconds: write @cached(60).")
+
+    def decorate(function: Callable[P, R]) -> Cached[P, R]:
+        name = title(function)
+        _check(function, name)
+        for argument, value in (("ttl", ttl), ("early", early), ("stale_if_error", stale_if_error)):
+            seconds(argument, value, name)
+        if 0 < ttl <= early:
+            raise ValueError(f"early of {name} must be less than its ttl, not {early!r}.")
+        keeper: Keeper[Box] = Keeper(
+            AliasPlace(cache),
+            name=name,
+            stale_for=stale_if_error,
+            early=early,
+            seal=Box.seal,
+            begin=functools.partial(run_in_thread, aliases=(cache,)),
+        )
+        make_key = CallKey(function, name, key, callable_or_none("vary", vary, name))
+        wrap = _wrap_coroutine if inspect.iscoroutinefunction(function) else _wrap
+        return cast("Cached[P, R]", wrap(function, keeper, make_key, ttl))
+
+    return decorate
+
+
+def _wrap(function: Any, keeper: Keeper[Box], make_key: CallKey, ttl: float) -> Any:
+    def make(args: Any, kwargs: Any) -> Made[Box]:
+        return Made(Box(function(*args, **kwargs)), ttl)
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if not (ttl and get_settings().ENABLED):
+            return function(*args, **kwargs)
+        return _value(keeper.get(make_key(args, kwargs), lambda: make(args, kwargs)))
+
+    def invalidate(*args: Any, **kwargs: Any) -> None:
+        keeper.drop(make_key(args, kwargs))
+
+    def refresh(*args: Any, **kwargs: Any) -> Any:
+        if not (ttl and get_settings().ENABLED):
+            return function(*args, **kwargs)
+        key = make_key(args, kwargs)
+        keeper.void(key)  # what a call under way has read may be what the caller has changed
+        return _value(keeper.get(key, lambda: make(args, kwargs), now=True))
+
+    return _with(call, keeper, invalidate, refresh)
+
+
+def _wrap_coroutine(function: Any, keeper: Keeper[Box], make_key: CallKey, ttl: float) -> Any:
+    async def make(args: Any, kwargs: Any) -> Made[Box]:
+        return Made(Box(await function(*args, **kwargs)), ttl)
+
+    @functools.wraps(function)
+    async def call(*args: Any, **kwargs: Any) -> Any:
+        if not (ttl and get_settings().ENABLED):
+            return await function(*args, **kwargs)
+        return _value(await keeper.aget(make_key(args, kwargs), lambda: make(args, kwargs)))
+
+    async def invalidate(*args: Any, **kwargs: Any) -> None:
+        await keeper.adrop(make_key(args, kwargs))
+
+    async def refresh(*args: Any, **kwargs: Any) -> Any:
+        if not (ttl and get_settings().ENABLED):
+            return await function(*args, **kwargs)
+        key = make_key(args, kwargs)
+        keeper.void(key)
+        return _value(await keeper.aget(key, lambda: make(args, kwargs), now=True))
+
+    return _with(call, keeper, invalidate, refresh)
+
+
+def _with(call: Any, keeper: Keeper[Box], invalidate: Any, refresh: Any) -> Any:
+    call.invalidate, call.refresh, call.keeper = invalidate, refresh, keeper
+    return call
+
+
+def _value(found: Found[Box]) -> Any:
+    return found.value.copy() if found.is_joined else found.value.value
+
+
+def _check(function: Any, name: str) -> None:
+    if isinstance(function, type):
+        raise TypeError(f"{name} is a class: cached decorates functions.")
+    if isinstance(function, classmethod | staticmethod):
+        raise TypeError(f"{name}: write cached below classmethod or staticmethod, not above.")
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise TypeError(f"{name} yields: what it gives can be read only once, and is not kept.")

@@ -1,0 +1,124 @@
+"""Notice what makes a response one person's: then nobody else may get it."""
+
+from contextlib import ExitStack
+from typing import Any, Final, Self
+
+from django.http import HttpRequest
+from django.utils.functional import SimpleLazyObject
+
+from redis_optimizer.health.audience import WATCH
+from redis_optimizer.internals import csrf_token_noted
+
+__all__ = ["AUDIENCE", "NOTHING", "Watch"]
+
+NOTHING: Final[frozenset[str]] = frozenset()
+"""What a view may read of a user whose response is the same for everybody."""
+
+AUDIENCE: Final = frozenset({"is_active", "is_staff"})
+"""What a view may read of a user whose response is the same for all staff, and for all others."""
+
+
+class Watch:
+    """Look at what a view reads while it runs; undone when it has ended.
+
+    Args:
+        request: The request that the view gets.
+        allowed: Attributes of the user that it may read; None where it may read all.
+
+    Attributes:
+        read: What it read first that it was not to, such as "request.user".
+        changed: What of its own the client will be sent besides the response, such as a cookie.
+    """
+
+    def __init__(self, request: HttpRequest, allowed: frozenset[str] | None) -> None:
+        self.request = request
+        self.allowed = allowed
+        self.read = ""
+        self.changed = ""
+        self._has_user = False
+        self._undo = ExitStack()
+
+    def __enter__(self) -> Self:
+        token_used = self._undo.enter_context(csrf_token_noted(self.request))
+        self._undo.callback(lambda: self._note_change(token_used(), "used a CSRF token"))
+        session = vars(self.request).get("session")
+        if hasattr(session, "accessed"):
+            self._watch_session(session)
+        if self.allowed is not None:
+            self._watch_user(self.allowed)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._undo.close()
+
+    def _note(self, what: str) -> None:
+        self.read = self.read or what
+
+    def _note_change(self, is_so: bool, what: str) -> None:
+        if is_so:
+            self.changed = self.changed or what
+
+    def _watch_session(self, session: Any) -> None:
+        # Asking who is there, for the key, has read it already.
+        accessed, modified = session.accessed, session.modified
+        session.accessed = session.modified = False
+
+        def undo() -> None:
+            self._note_change(session.modified, "changed the session")
+            # A user who may be read is loaded from the session.
+            if session.accessed and self.allowed is not None and not self._has_user:
+                self._note("the session")
+            session.accessed = session.accessed or accessed
+            session.modified = session.modified or modified
+
+        self._undo.callback(undo)
+
+    def _watch_user(self, allowed: frozenset[str]) -> None:
+        fields = vars(self.request)
+
+        def replace(name: str, replacement: Any) -> None:
+            original = fields[name]
+            fields[name] = replacement
+
+            def undo() -> None:
+                if fields.get(name) is replacement:  # a log-in puts another one there
+                    fields[name] = original
+
+            self._undo.callback(undo)
+
+        if not allowed:
+            fields[WATCH] = self._note
+            self._undo.callback(fields.pop, WATCH, None)
+        if "user" in fields:
+            replace("user", Watched(fields["user"], self))
+        if "auser" in fields:
+            auser = fields["auser"]
+
+            async def watched_auser() -> Any:
+                return Watched(await auser(), self)
+
+            replace("auser", watched_auser)
+
+    def note_user(self, attribute: str = "") -> None:
+        """Hear that the user was looked at, and what of it."""
+        self._has_user = True
+        if not self.allowed:
+            self._note("request.user")
+        elif attribute and attribute not in self.allowed:
+            self._note(f"request.user.{attribute}")
+
+
+class Watched(SimpleLazyObject):  # type: ignore[type-arg]  # generic in its stubs alone
+    """A user that tells what of it is read."""
+
+    def __init__(self, user: Any, watch: Watch) -> None:
+        def load() -> Any:
+            watch.note_user()
+            return user
+
+        super().__init__(load)
+        vars(self)["watch"] = watch
+
+    def __getattr__(self, name: str) -> Any:
+        vars(self)["watch"].note_user(name)
+        return super().__getattr__(name)

@@ -1,0 +1,188 @@
+"""Who asks: staff see details, all others a word. The answer costs nothing once it is known."""
+
+import os
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from enum import StrEnum
+from hashlib import blake2b
+from typing import Any, Final
+
+from django.conf import settings
+from django.http import HttpRequest
+
+from redis_optimizer.internals import loaded_user
+
+__all__ = ["WATCH", "Audience", "aaudience", "audience", "forget", "is_staff_known"]
+
+KEPT_FOR: Final = 60.0
+"""Seconds for which an answer is remembered: for that long, one who is staff no more still counts
+as staff, in a process that did not see the log-out."""
+
+KEPT_AT_MOST: Final = 1_024
+"""Answers that a process remembers."""
+
+WATCH: Final = "_redis_optimizer_watch"
+"""The attribute of a request through which whoever keeps its response hears that it was asked who
+asks: a function that takes the name of what was read."""
+
+
+class Audience(StrEnum):
+    """Those who are shown the same."""
+
+    PUBLIC = "public"
+    STAFF = "staff"
+
+
+class Known:
+    """The answers that are remembered, by the session's cookie.
+
+    Args:
+        now: Clock in seconds; must be monotonic.
+    """
+
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self.now = now
+        self._lock = threading.Lock()
+        # What is in memory may be seen in a dump: it is no use for taking over a session.
+        self._secret = os.urandom(32)
+        self._answers: OrderedDict[bytes, tuple[float, Audience]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._answers)
+
+    def get(self, cookie: str) -> Audience | None:
+        """Return who sends a cookie, if that is remembered."""
+        answer = self._answers.get(self._digest(cookie))
+        if answer is None or self.now() >= answer[0]:
+            return None
+        return answer[1]
+
+    def put(self, cookie: str, answer: Audience) -> None:
+        """Remember who sends a cookie."""
+        digest = self._digest(cookie)
+        with self._lock:
+            self._answers[digest] = (self.now() + KEPT_FOR, answer)
+            self._answers.move_to_end(digest)
+            while len(self._answers) > KEPT_AT_MOST:
+                self._answers.popitem(last=False)
+
+    def drop(self, cookie: str) -> None:
+        """Remember it no longer."""
+        with self._lock:
+            self._answers.pop(self._digest(cookie), None)
+
+    def clear(self) -> None:
+        """Remember nothing. Takes a new lock, as a forked child needs one."""
+        self._lock = threading.Lock()
+        self._answers = OrderedDict()
+
+    def _digest(self, cookie: str) -> bytes:
+        data = cookie.encode("utf-8", "surrogatepass")
+        return blake2b(data, key=self._secret, digest_size=16).digest()
+
+
+known: Final = Known()
+"""What this process remembers."""
+
+
+def audience(request: HttpRequest) -> Audience:
+    """Return who asks. Without a session cookie, that is the public, and nothing is touched.
+
+    The answer for a cookie is remembered for `KEPT_FOR` seconds. Where it cannot be had, because
+    the store of the sessions or the table of users does not answer, say, it is the public as well.
+
+    Args:
+        request: The request.
+    """
+    _tell(request)
+    cookie = _cookie(request)
+    if not cookie:
+        return Audience.PUBLIC
+    answer = known.get(cookie)
+    if answer is None:
+        try:
+            answer = _judge(request.user)
+        except Exception:
+            return Audience.PUBLIC
+        known.put(cookie, answer)
+    return answer
+
+
+async def aaudience(request: HttpRequest) -> Audience:
+    """Do as `audience`, without blocking the event loop.
+
+    Args:
+        request: The request.
+    """
+    _tell(request)
+    cookie = _cookie(request)
+    if not cookie:
+        return Audience.PUBLIC
+    answer = known.get(cookie)
+    if answer is None:
+        try:
+            answer = _judge(await request.auser())
+        except Exception:
+            return Audience.PUBLIC
+        known.put(cookie, answer)
+    return answer
+
+
+def is_staff_known(request: HttpRequest) -> bool:
+    """Tell whether it is known, without asking anybody, that staff asks.
+
+    Args:
+        request: The request.
+    """
+    cookie = _cookie(request)
+    if cookie and known.get(cookie) is Audience.STAFF:
+        return True
+    try:
+        return _judge(loaded_user(request)) is Audience.STAFF
+    except Exception:
+        return False
+
+
+def forget(cookie: str | None) -> None:
+    """Forget who sends a cookie; done at log-in and log-out, in the process that serves them.
+
+    Args:
+        cookie: The value of the session's cookie.
+    """
+    if cookie:
+        known.drop(cookie)
+
+
+def _cookie(request: HttpRequest) -> str | None:
+    return request.COOKIES.get(settings.SESSION_COOKIE_NAME)
+
+
+def _judge(user: Any) -> Audience:
+    is_staff = user is not None and user.is_active and user.is_staff
+    return Audience.STAFF if is_staff else Audience.PUBLIC
+
+
+def _tell(request: HttpRequest) -> None:
+    watch = vars(request).get(WATCH)
+    if watch is not None:
+        watch("the audience")
+
+
+def _forget_request(*, request: HttpRequest | None = None, **kwargs: object) -> None:
+    if request is not None:
+        forget(_cookie(request))
+
+
+def _connect() -> None:
+    # Importing the signals alone needs no installed app.
+    from django.contrib.auth.signals import user_logged_in, user_logged_out
+
+    for signal in (user_logged_in, user_logged_out):
+        signal.connect(_forget_request, dispatch_uid="redis_optimizer.health.audience")
+
+
+_connect()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=known.clear)

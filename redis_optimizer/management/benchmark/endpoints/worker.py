@@ -1,0 +1,187 @@
+"""The project, asked as a web server would: `python -m ...benchmark.endpoints.worker`.
+
+It talks JSON, one object a line. To the order on stdin it answers with a note once it is set up; to
+"go" with the number of requests done, again and again, and with the result at last. The end of
+stdin ends it.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any, TypedDict
+
+from redis_optimizer.management.benchmark.endpoints.plan import Poll
+
+__all__ = ["Order", "Stopwatch"]
+
+REPORT_EVERY = 0.25  # seconds
+
+
+class Order(TypedDict):
+    """What a worker has to do."""
+
+    url: str  # of the server that all caches move to
+    settings: dict[str, Any]  # what is changed in REDIS_OPTIMIZER
+    polls: list[tuple[float, str]]
+    threads: int
+    host: str
+    cookie: str
+    tries: bool  # whether each path is asked for once before
+
+
+_view_took = threading.local()
+
+
+class Stopwatch:
+    """The last of the middlewares: times the view alone."""
+
+    def __init__(self, get_response: Callable[[Any], Any]) -> None:
+        self._get_response = get_response
+
+    def __call__(self, request: Any) -> Any:
+        response = self._get_response(request)
+        _view_took.seconds = time.perf_counter() - getattr(_view_took, "began", 0.0)
+        return response
+
+    def process_view(self, *args: Any) -> None:
+        """Start: what comes next is the view."""
+        _view_took.began = time.perf_counter()
+
+
+class Site:
+    """This project's request handler."""
+
+    def __init__(self, host: str, cookie: str) -> None:
+        from django.core.handlers.wsgi import WSGIHandler
+        from django.test import RequestFactory
+
+        self._handler = WSGIHandler()
+        self._factory = RequestFactory()
+        self._headers = {"HTTP_HOST": host} | ({"HTTP_COOKIE": cookie} if cookie else {})
+        self._lock = threading.Lock()
+        self.statuses: dict[str, Counter[str]] = {}
+        self.took: dict[str, list[tuple[float, float]]] = {}
+        """By path: seconds of each request, and of its view."""
+        self.queries = 0
+        self.done = 0
+
+    def ask(self, path: str) -> str:
+        """Make one request and return the status of its response."""
+        environ: dict[str, Any] = self._factory.get(path, **self._headers).environ  # type: ignore[arg-type]
+        status = ""
+
+        def start_response(line: str, headers: Any, error: Any = None) -> Callable[[bytes], Any]:
+            nonlocal status
+            status = line
+            return lambda data: None
+
+        started = time.perf_counter()
+        response = self._handler(environ, start_response)
+        for _ in response:
+            pass
+        took = time.perf_counter() - started
+        response.close()
+        with self._lock:
+            self.done += 1
+            self.statuses.setdefault(path, Counter())[status[:3]] += 1
+            self.took.setdefault(path, []).append((took, _view_took.seconds))
+        return status
+
+    def count_query(self, execute: Callable[..., Any], *args: Any) -> Any:
+        """Count a query; called for each that is made."""
+        with self._lock:
+            self.queries += 1
+        return execute(*args)
+
+    def forget(self) -> None:
+        """Count from here."""
+        self.statuses, self.took, self.queries, self.done = {}, {}, 0, 0
+
+
+@contextmanager
+def counted_queries(site: Site) -> Iterator[None]:
+    """Count the queries of all connections that are opened within the block, or are open."""
+    from django.db import connections
+    from django.db.backends.signals import connection_created
+
+    def watch(connection: Any, **kwargs: Any) -> None:
+        if site.count_query not in connection.execute_wrappers:
+            connection.execute_wrappers.append(site.count_query)
+
+    connection_created.connect(watch)
+    for connection in connections.all(initialized_only=True):
+        watch(connection)
+    try:
+        yield
+    finally:
+        connection_created.disconnect(watch)
+
+
+def poll(site: Site, polls: list[Poll], threads: int) -> None:
+    """Ask when it is time to."""
+    started = time.monotonic()
+    with ThreadPoolExecutor(threads) as pool:
+        for at, path in polls:
+            if (wait := started + at - time.monotonic()) > 0:
+                time.sleep(wait)
+            pool.submit(site.ask, path)
+
+
+def report_progress(site: Site, ended: threading.Event) -> None:
+    """Say how far it is, until it has ended."""
+    while not ended.wait(REPORT_EVERY):
+        say({"done": site.done})
+
+
+def say(message: object) -> None:
+    """Write one line to the parent."""
+    print(json.dumps(message), flush=True)
+
+
+def main() -> None:
+    """Do what the order says."""
+    order: Order = json.loads(sys.stdin.readline())
+    import django
+    from django.conf import settings
+    from django.test.utils import override_settings
+
+    changed = {
+        "CACHES": {
+            alias: {**given, "LOCATION": order["url"]} if "LOCATION" in given else given
+            for alias, given in settings.CACHES.items()
+        },
+        "REDIS_OPTIMIZER": {**getattr(settings, "REDIS_OPTIMIZER", {}), **order["settings"]},
+        "MIDDLEWARE": [*settings.MIDDLEWARE, f"{Stopwatch.__module__}.{Stopwatch.__qualname__}"],
+        "DEBUG": False,  # it keeps every query
+    }
+    with override_settings(**changed):
+        django.setup()
+        site = Site(order["host"], order["cookie"])
+        polls = [Poll(*each) for each in order["polls"]]
+        with counted_queries(site):
+            paths = dict.fromkeys(each.path for each in polls) if order["tries"] else ()
+            say({"ready": {path: site.ask(path) for path in paths}})
+            if sys.stdin.readline().strip() != '"go"':
+                return
+            site.forget()
+            ended = threading.Event()
+            reporter = threading.Thread(target=report_progress, args=(site, ended))
+            reporter.start()
+            poll(site, polls, order["threads"])
+            ended.set()
+            reporter.join()
+        say({"took": site.took, "statuses": site.statuses, "queries": site.queries})
+
+
+if __name__ == "__main__":
+    # As a module of its own name: Django imports the middleware by it.
+    from redis_optimizer.management.benchmark.endpoints import worker
+
+    worker.main()

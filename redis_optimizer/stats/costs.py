@@ -1,0 +1,81 @@
+"""What one request cost: counted only while somebody measures it."""
+
+import contextlib
+import threading
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+
+__all__ = ["Costs", "current", "measuring"]
+
+
+@dataclass(slots=True)
+class Costs:
+    """What was done for one request. Threads that work for it may add at the same time."""
+
+    hits: int = 0
+    """Reads of a cache that were answered in the process."""
+
+    trips: int = 0
+    """Calls of a cache that went to Redis."""
+
+    seconds: float = 0.0
+    """How long those took, together."""
+
+    checks: int = 0
+    """Health checks that were run."""
+
+    check_seconds: float = 0.0
+    """How long those took."""
+
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
+
+    def add_hit(self) -> None:
+        """Add a read that was answered in the process."""
+        with self._lock:
+            self.hits += 1
+
+    def add_trip(self, seconds: float) -> None:
+        """Add a call that went to Redis.
+
+        Args:
+            seconds: How long it took.
+        """
+        with self._lock:
+            self.trips += 1
+            self.seconds += seconds
+
+    def add_checks(self, count: int, seconds: float) -> None:
+        """Add health checks that were run for this request.
+
+        Args:
+            count: How many.
+            seconds: How long they took; they run side by side.
+        """
+        with self._lock:
+            self.checks += count
+            self.check_seconds += seconds
+
+
+_current: ContextVar[Costs | None] = ContextVar("redis_optimizer.costs", default=None)
+
+
+def current() -> Costs | None:
+    """Return the costs of the request that is served here; None unless it is measured."""
+    return _current.get()
+
+
+class measuring:  # noqa: N801  # read as a verb, after `with`
+    """Let what is done inside be added to ``costs``."""
+
+    # Not made by contextlib: that would double the time it takes.
+    __slots__ = ("_costs", "_token")
+
+    def __init__(self, costs: Costs) -> None:
+        self._costs = costs
+
+    def __enter__(self) -> None:
+        self._token = _current.set(self._costs)
+
+    def __exit__(self, *exception: object) -> None:
+        with contextlib.suppress(ValueError):  # a coroutine that nobody awaited to its end
+            _current.reset(self._token)

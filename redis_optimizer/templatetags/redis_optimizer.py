@@ -1,0 +1,98 @@
+"""``{% load redis_optimizer %}{% health_strip %}``: the state of the site, on its pages."""
+
+import logging
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from django import template
+from django.core.exceptions import ImproperlyConfigured
+from django.http import HttpRequest
+from django.urls import NoReverseMatch, reverse
+from django.utils.timezone import localtime
+from django.utils.translation import gettext
+
+from redis_optimizer.conf import get_settings
+from redis_optimizer.health import Status, Verdict, begin_verdict, peek_verdict
+from redis_optimizer.health.audience import Audience, audience
+
+__all__ = ["health_strip", "register"]
+
+logger: Final = logging.getLogger(__name__)
+register: Final = template.Library()
+
+STALE_AFTER: Final = 2.5
+"""Intervals between two polls after which a state is shown as out of date."""
+
+
+@register.inclusion_tag("redis_optimizer/health_strip.html", takes_context=True)
+def health_strip(context: template.Context) -> dict[str, Any]:
+    """Show the state of the site, and keep it up to date where there is JavaScript.
+
+    The page shows what is known already and waits for no check. Staff see which checks are not OK.
+
+    Raises:
+        ImproperlyConfigured: the template has no request, or the endpoints have no URL.
+    """
+    who = audience(_request(context))
+    poll = get_settings().HEALTH_POLL_INTERVAL
+    stale_after = poll * STALE_AFTER
+    words = {
+        Status.OK: gettext("OK"),
+        Status.DEGRADED: gettext("degraded"),
+        Status.FAILING: gettext("failing"),
+        "unknown": gettext("not known yet"),
+        # Translators: {state} is one of the words above.
+        "stale": gettext("out of date, last known: {state}"),
+    }
+    verdict = _peek(who)
+    # Numbers as text: a template would write them as the page's language does.
+    strip = {"url": _url(), "words": words, "poll": f"{poll:g}", "stale_after": f"{stale_after:g}"}
+    if verdict is None:
+        return strip | {"state": "unknown", "text": words["unknown"]}
+    report = verdict.report
+    names = ""
+    if who is Audience.STAFF:
+        bad = [result.name for result in report.results if result.status is not Status.OK]
+        names = ", ".join(bad)
+    text = f"{words[report.status]}: {names}" if names else words[report.status]
+    is_stale = verdict.age > stale_after
+    return strip | {
+        "status": report.status,
+        "state": "stale" if is_stale else report.status,
+        "names": names,
+        "text": words["stale"].replace("{state}", text) if is_stale else text,
+        "age": f"{verdict.age:.0f}",
+        "checked_at": localtime(datetime.fromtimestamp(report.checked_at, UTC)),
+    }
+
+
+def _request(context: template.Context) -> HttpRequest:
+    request = context.get("request")
+    if request is None:
+        raise ImproperlyConfigured(
+            "{% health_strip %} needs the request. Render the template with it, and add "
+            "'django.template.context_processors.request' to the context processors in TEMPLATES."
+        )
+    return request  # type: ignore[no-any-return]
+
+
+def _url() -> str:
+    try:
+        return reverse("redis_optimizer:health")
+    except NoReverseMatch as error:
+        raise ImproperlyConfigured(
+            "{% health_strip %} asks redis_optimizer:health how the site is, and that has no URL. "
+            'Add path("", include("redis_optimizer.urls")) to the urlpatterns.'
+        ) from error
+
+
+def _peek(who: Audience) -> Verdict | None:
+    """Return what is known; what is not, or not any more, is being looked for from now on."""
+    try:
+        verdict = peek_verdict(audience=who)
+        begin_verdict(audience=who)
+    except Exception:
+        # A page that is about something else is shown nevertheless.
+        logger.exception("The health strip could not learn the state of the site.")
+        return None
+    return verdict

@@ -1,0 +1,72 @@
+"""What redis_optimizer.internals leans on in Django's requests."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.contrib.auth.middleware import AuthenticationMiddleware
+from django.contrib.auth.models import AnonymousUser
+from django.contrib.sessions.backends.signed_cookies import SessionStore
+from django.http import HttpRequest, HttpResponse
+from django.middleware.csrf import CsrfViewMiddleware, get_token
+from django.test import RequestFactory
+
+from redis_optimizer.internals import csrf_token_noted, loaded_user
+
+
+@pytest.fixture
+def request_() -> Any:
+    """Return a request that has been through the middleware of sessions and users."""
+    request: Any = RequestFactory().get("/")
+    request.session = SessionStore()
+    AuthenticationMiddleware(lambda request: HttpResponse()).process_request(request)
+    return request
+
+
+class TestLoadedUser:
+    def test_none_before_anybody_asked(self, request_: Any) -> None:
+        assert loaded_user(request_) is None
+        assert loaded_user(HttpRequest()) is None
+
+    def test_the_one_that_was_asked_for(self, request_: Any) -> None:
+        assert request_.user.is_anonymous
+        assert isinstance(loaded_user(request_), AnonymousUser)
+
+    def test_the_one_that_a_coroutine_asked_for(self, request_: Any) -> None:
+        asyncio.run(request_.auser())
+        assert isinstance(loaded_user(request_), AnonymousUser)
+
+    def test_one_that_was_put_there(self, request_: Any) -> None:
+        request_.user = get_user_model()(username="ann")
+        assert loaded_user(request_) is request_.user
+
+
+class TestCsrfToken:
+    def test_it_is_noted_when_it_is_asked_for(self, request_: Any) -> None:
+        with csrf_token_noted(request_) as is_used:
+            assert not is_used()
+            get_token(request_)
+            assert is_used()
+
+    def test_what_was_asked_for_before_still_gets_its_cookie(self, request_: Any) -> None:
+        get_token(request_)
+        with csrf_token_noted(request_) as is_used:
+            assert not is_used()
+        assert _cookies(request_) == ["csrftoken"]
+
+    def test_so_does_what_is_asked_for_inside(self, request_: Any) -> None:
+        with csrf_token_noted(request_):
+            get_token(request_)
+        assert _cookies(request_) == ["csrftoken"]
+
+    def test_nobody_gets_one_who_did_not_ask(self, request_: Any) -> None:
+        with csrf_token_noted(request_):
+            pass
+        assert _cookies(request_) == []
+
+
+def _cookies(request: HttpRequest) -> list[str]:
+    response = HttpResponse()
+    CsrfViewMiddleware(lambda request: response).process_response(request, response)
+    return list(response.cookies)

@@ -1,0 +1,96 @@
+"""The benchmark of endpoints: all states are asked the same, and what was sent is printed."""
+
+import io
+import json
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from redis_optimizer.management.benchmark.endpoints.plan import make_plan
+
+SETTINGS = "tests.management.polled"
+OPTIONS = {
+    "clients": 5,
+    "interval": 0.4,
+    "seconds": 2.0,
+    "host": "polled.example",
+    "verbosity": 0,
+    "json": True,
+}
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *paths: str, **options: Any) -> dict[str, Any]:
+    monkeypatch.setenv("DJANGO_SETTINGS_MODULE", SETTINGS)
+    out = io.StringIO()
+    call_command(
+        "redis_optimizer_benchmark",
+        "endpoints",
+        *(f"--path={path}" for path in paths),
+        stdout=out,
+        **{**OPTIONS, **options},
+    )
+    return json.loads(out.getvalue())
+
+
+def test_a_decorated_view_is_asked_as_often_and_costs_one_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    report = run(monkeypatch, "/kept/")
+    requests = report["requests"]
+    assert requests == 25
+    without, undecorated, decorated = report["rows"]
+    assert [row["statuses"] for row in report["rows"]] == [{"/kept/": {"200": requests}}] * 3
+    assert without["by_command"] == {"SET": requests}
+    assert undecorated["by_command"]["SET"] == requests
+    assert decorated["by_command"]["SET"] == 1
+    assert [row["queries"] for row in report["rows"]] == [requests, requests, 1]
+    for row in report["rows"]:
+        times = row["times"]["/kept/"]
+        assert times["view_p50_us"] <= times["request_p50_us"] <= times["request_p99_us"]
+
+
+def test_a_view_that_is_not_decorated_costs_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    report = run(monkeypatch, "/fresh/")
+    assert [row["queries"] for row in report["rows"]] == [report["requests"]] * 3
+
+
+def test_the_table_shows_each_state(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DJANGO_SETTINGS_MODULE", SETTINGS)
+    out = io.StringIO()
+    options = {**OPTIONS, "seconds": 0.5, "json": False}
+    call_command("redis_optimizer_benchmark", "endpoints", "--path=/kept/", stdout=out, **options)
+    for words in ("without redis_optimizer", "undecorated", "decorated", "/kept/", "200:"):
+        assert words in out.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("paths", "options", "words"),
+    [
+        (["/broken/"], {}, "/broken/ answered 500"),
+        (["/nothing/"], {}, "/nothing/ answered 404"),
+        (["kept/"], {}, "must begin with a slash"),
+        ([], {}, "Give --path"),
+        (["/kept/"], {"seconds": 0.1, "clients": 1, "interval": 3600}, "--seconds is too short"),
+        (["/kept/"], {"clients": 0}, "--clients must lie between"),
+    ],
+)
+def test_what_makes_no_sense_is_named(
+    monkeypatch: pytest.MonkeyPatch,
+    settings: Any,
+    paths: list[str],
+    options: dict[str, Any],
+    words: str,
+) -> None:
+    settings.ROOT_URLCONF = SETTINGS
+    with pytest.raises(CommandError, match=words):
+        run(monkeypatch, *paths, **options)
+
+
+def test_each_client_asks_for_each_path_at_its_own_moments() -> None:
+    polls = make_plan(["/a", "/b"], clients=10, interval=2, seconds=10, seed=1)
+    assert len(polls) == 100
+    assert polls == sorted(polls)
+    assert polls == make_plan(["/a", "/b"], clients=10, interval=2, seconds=10, seed=1)
+    assert len({poll.at for poll in polls}) == 50
+    assert all(0 <= poll.at < 10 for poll in polls)
