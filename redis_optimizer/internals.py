@@ -23,7 +23,9 @@ __all__ = [
     "interrupt",
     "live_caches",
     "loaded_user",
+    "non_atomic_requests",
     "receive_pushes",
+    "set_non_atomic_requests",
 ]
 
 Push = list[Any]
@@ -94,3 +96,13 @@ def csrf_token_noted(request: HttpRequest) -> Iterator[Callable[[], bool]]:
     finally:
         if before is not None:
             meta.setdefault("CSRF_COOKIE_NEEDS_UPDATE", before)
+
+
+def non_atomic_requests(view: Callable[..., Any]) -> set[str]:
+    """Return the databases for which a view runs outside of the request's transaction."""
+    return getattr(view, "_non_atomic_requests", set())
+
+
+def set_non_atomic_requests(view: Any, aliases: set[str]) -> None:
+    """Say for which databases it does; Django's decorator adds to this very set."""
+    view._non_atomic_requests = aliases

@@ -7,9 +7,11 @@ each request, would be eight times as dear.
 
 import logging
 import time
+from collections.abc import Callable
 from typing import Final
 
 from django.contrib.auth.decorators import login_not_required
+from django.db import connections, transaction
 from django.http import HttpRequest, HttpResponse
 from django.utils.log import log_response
 from django.views.decorators.http import require_safe
@@ -19,12 +21,23 @@ from redis_optimizer.health.audience import Audience, audience
 from redis_optimizer.health.lifetimes import Part
 from redis_optimizer.health.responses import broken, respond
 from redis_optimizer.middleware.live import answer
+from redis_optimizer.stats.costs import current
 
 __all__ = ["health", "live", "ready"]
 
 logger: Final = logging.getLogger(__name__)
 
+View = Callable[[HttpRequest], HttpResponse]
 
+
+def never_atomic(view: View) -> View:
+    """Leave a view out of ``ATOMIC_REQUESTS``: it is to answer without a database, too."""
+    for alias in connections:
+        view = transaction.non_atomic_requests(using=alias)(view)
+    return view
+
+
+@never_atomic
 @login_not_required
 def live(request: HttpRequest) -> HttpResponse:
     """Say that this process answers, and touch nothing.
@@ -34,6 +47,7 @@ def live(request: HttpRequest) -> HttpResponse:
     return answer(request)
 
 
+@never_atomic
 @login_not_required
 @require_safe
 def ready(request: HttpRequest) -> HttpResponse:
@@ -44,6 +58,7 @@ def ready(request: HttpRequest) -> HttpResponse:
     return _tell(request, "ready")
 
 
+@never_atomic
 @login_not_required
 @require_safe
 def health(request: HttpRequest) -> HttpResponse:
@@ -62,6 +77,8 @@ def _tell(request: HttpRequest, part: Part) -> HttpResponse:
             verdict = refresh_verdict(part, audience=who)
         else:
             verdict = get_verdict(part, audience=who)
+        if not verdict.is_cached and (costs := current()):
+            costs.add_checks(len(verdict.report.results), verdict.report.seconds)
         response = respond(request, verdict, who)
     except Exception:
         # Whoever asks is to hear that something is wrong, and not what.

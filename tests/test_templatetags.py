@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.core.exceptions import ImproperlyConfigured
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.template import Context, RequestContext, Template
-from django.test import RequestFactory
+from django.test import Client, RequestFactory
 from django.urls import include, path
 from django.utils.translation import override
 
@@ -27,7 +27,10 @@ from tests.servers import wait_until
 STATIC = Path(redis_optimizer.__file__).parent / "static/redis_optimizer"
 SOURCE = "{% load redis_optimizer %}{% health_strip %}"
 
-urlpatterns = [path("status/", include("redis_optimizer.urls"))]
+urlpatterns = [
+    path("page/", lambda request: HttpResponse(page(request))),
+    path("status/", include("redis_optimizer.urls")),
+]
 
 
 @pytest.fixture(autouse=True)
@@ -179,10 +182,49 @@ class TestCost:
         assert "no more threads" in caplog.text
 
 
+class TestCaches:
+    @pytest.fixture(autouse=True)
+    def sessions(self, db: None, settings: Any) -> None:
+        settings.MIDDLEWARE = [
+            "django.contrib.sessions.middleware.SessionMiddleware",
+            "django.contrib.auth.middleware.AuthenticationMiddleware",
+        ]
+        settings.SESSION_ENGINE = "django.contrib.sessions.backends.signed_cookies"
+
+    def test_a_page_for_staff_is_not_for_others(self, client: Client) -> None:
+        client.force_login(User.objects.create_user("staff", is_staff=True))
+        switch(Status.FAILING)
+        for _ in range(2):  # the second time, the cookie is known
+            response = client.get("/page/")
+            assert b"vault" in response.content
+            assert response["Vary"] == "Cookie"
+
+    def test_a_page_for_everybody_may_be_kept_for_everybody(self, client: Client) -> None:
+        assert not client.get("/page/").has_header("Vary")
+
+
 class TestSetUp:
     def test_it_needs_the_request(self) -> None:
-        with pytest.raises(ImproperlyConfigured, match=r"context_processors\.request"):
+        with pytest.raises(ImproperlyConfigured, match=r"render\(request"):
             Template(SOURCE).render(Context())
+
+    def test_it_needs_no_context_processor(self, render: Any, settings: Any) -> None:
+        [engine] = settings.TEMPLATES
+        settings.TEMPLATES = [engine | {"OPTIONS": {}}]
+        assert render().data["data-state"]
+
+    def test_it_says_once_that_nothing_may_serve_its_files(
+        self, render: Any, settings: Any, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        tags.check_files.cache_clear()
+        for _ in range(2):
+            render()
+        assert caplog.text.count("Add 'django.contrib.staticfiles' to INSTALLED_APPS") == 1
+        settings.INSTALLED_APPS = [*settings.INSTALLED_APPS, "django.contrib.staticfiles"]
+        tags.check_files.cache_clear()
+        caplog.clear()
+        render()
+        assert caplog.text == ""
 
     def test_it_needs_the_endpoints(self, render: Any, settings: Any) -> None:
         settings.ROOT_URLCONF = "tests.decorators.site"

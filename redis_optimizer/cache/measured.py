@@ -74,13 +74,13 @@ class CountedStore:
     not one instruction more.
     """
 
-    __slots__ = ("_costs", "outer", "real")
+    __slots__ = ("costs", "outer", "real")
 
     def __init__(self, store: "LocalStore | CountedStore", costs: Costs) -> None:
         self.outer = store
         """What stood in this place before."""
         self.real: LocalStore = store.real if isinstance(store, CountedStore) else store
-        self._costs = costs
+        self.costs = costs
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.real, name)
@@ -93,20 +93,23 @@ class CountedStore:
     @hits.setter
     def hits(self, _: int) -> None:
         self.real.hits += 1  # not the given number: another thread may have counted meanwhile
-        self._costs.add_hit()
+        self.costs.add_hit()
 
     def find(self, key: str) -> Entry | None:
         """Return an entry, as the real one does."""
         entry = self.real.find(key)
         if entry is not None:
-            self._costs.add_hit()
+            self.costs.add_hit()
         return entry
 
 
-def counted(store: LocalStore) -> Any:
-    """Return what a cache that is made now should take for its store."""
+def counted(cache: Remote, store: LocalStore) -> Any:
+    """Return what a cache that is made now should take for its store, until the request ends."""
     costs = current()
-    return store if costs is None else CountedStore(store, costs)
+    if costs is None:
+        return store
+    costs.caches.append(cache)
+    return CountedStore(store, costs)
 
 
 class measured(measuring):  # noqa: N801
@@ -122,13 +125,16 @@ class measured(measuring):  # noqa: N801
         super().__enter__()
         for alias, cache in live_caches():
             if isinstance(cache, Remote):
-                caches[alias] = _twin(cache, self._costs)
+                caches[alias] = twin = _twin(cache, self._costs)
+                self._costs.caches.append(twin)
 
     def __exit__(self, *exception: object) -> None:
         super().__exit__(*exception)
-        for _, cache in live_caches():
-            if isinstance(cache, Remote) and isinstance(cache._store, CountedStore):
-                cache._store = cache._store.outer
+        for cache in self._costs.caches:
+            if isinstance(cache._store, CountedStore):
+                cache._store = outer = cache._store.outer
+                if isinstance(outer, CountedStore):
+                    outer.costs.caches.append(cache)
 
 
 def _twin(cache: Any, costs: Costs) -> Any:

@@ -59,7 +59,7 @@ class CoherentCache(Remote):
         client = client_class(self)
         self._tier = get_tier(server, params) if can_have_tier(client) else None
         # What a hit needs, looked up once: Django makes one object for each thread.
-        self._store = counted(self._tier.store if self._tier is not None else _CLOSED)
+        self._store = counted(self, self._tier.store if self._tier is not None else _CLOSED)
         self._entries = self._store.entries
         self._prefix = f"{self.key_prefix}:{self.version}:"
         if (

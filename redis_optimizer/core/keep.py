@@ -179,7 +179,7 @@ class Keeper(Generic[T]):
             if made.fresh_for > 0 and is_current():
                 where = key if made.key is None else made.key
                 self.place.put(where, self._wrap(made))
-                self._note_stored()
+                self._note_stored(key)
                 if not is_current():  # dropped while it was being put there
                     with suppress(Exception):
                         self.place.drop(where)
@@ -208,16 +208,17 @@ class Keeper(Generic[T]):
             if made.fresh_for > 0 and is_current():
                 where = key if made.key is None else made.key
                 await self.place.aput(where, self._wrap(made))
-                self._note_stored()
+                self._note_stored(key)
                 if not is_current():
                     with suppress(Exception):
                         await self.place.adrop(where)
         return self._share(Found(made.value, State.MISS, is_shared=made.is_shared))
 
-    def _note_stored(self) -> None:
+    def _note_stored(self, key: Hashable) -> None:
         # Afterwards: who has counted this one, and then looks, sees it.
         with self._lock:
             self._stored += 1
+            self._renewing.discard(key)  # whoever was to do it may have died
 
     # Renewing
 
@@ -282,9 +283,8 @@ class Keeper(Generic[T]):
         return Kept(made.value, self.place.now(), made.fresh_for, self.stale_for)
 
     def _share(self, found: Found[T]) -> Found[T]:
-        if found.is_shared and not self._seal(found.value):
-            return found._replace(is_shared=False)
-        return found
+        is_own = found.is_shared and not self._seal(found.value)
+        return found._replace(is_shared=False) if is_own else found
 
 
 # In a forked child nobody is left to end a load that was under way.

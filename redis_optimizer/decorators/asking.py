@@ -1,13 +1,20 @@
 """What of a request decides which response it gets."""
 
 import inspect
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 from django.http import HttpRequest
 from django.utils import timezone, translation
 
-__all__ = ["check_vary", "header_values", "key_size", "noting", "request_key", "wants_refresh"]
+__all__ = [
+    "check_vary",
+    "hashable",
+    "key_size",
+    "noting",
+    "request_key",
+    "wants_refresh",
+]
 
 Key = tuple[Hashable, ...]
 
@@ -33,15 +40,30 @@ def request_key(request: HttpRequest, params: Sequence[str]) -> Key:
     )
 
 
+def hashable(given: Key, name: str) -> Key:
+    """Return what a view is called with besides the request.
+
+    Args:
+        given: That.
+        name: Of the view.
+
+    Raises:
+        TypeError: it cannot be part of a key.
+    """
+    try:
+        hash(given)
+    except TypeError as error:
+        raise TypeError(
+            f"{name} must be called with what is hashable, such as a tuple instead of a list, "
+            f"not with {given!r:.100}."
+        ) from error
+    return given
+
+
 def key_size(request: HttpRequest) -> int:
     """Return how many bytes the texts of a request's key take, about."""
-    return len(request.path) + len(request.META.get("QUERY_STRING", ""))
-
-
-def header_values(request: HttpRequest, names: Iterable[str]) -> Key:
-    """Return request headers, named in lower case, with their values."""
-    meta = request.META
-    return tuple([(name, meta.get(f"HTTP_{name.upper().replace('-', '_')}")) for name in names])
+    texts = (request.META.get("HTTP_HOST", ""), request.path, request.META.get("QUERY_STRING", ""))
+    return sum(map(len, texts))
 
 
 def wants_refresh(request: HttpRequest) -> bool:

@@ -1,5 +1,6 @@
 """A view whose responses are kept: from the request to the key, and from the view to the answer."""
 
+import functools
 import inspect
 import logging
 from collections.abc import Awaitable, Callable
@@ -17,24 +18,22 @@ from redis_optimizer.decorators.answer import CACHE_CONTROL, Answer, stamp
 from redis_optimizer.decorators.asking import (
     Key,
     check_vary,
-    header_values,
+    hashable,
     key_size,
     noting,
     request_key,
     wants_refresh,
 )
+from redis_optimizer.decorators.headers import AUTHORIZATION, Headers
 from redis_optimizer.decorators.personal import AUDIENCE, NOTHING, Watch
 from redis_optimizer.decorators.returned import as_response, is_own, listed
 from redis_optimizer.decorators.rules import Rules, Terms
 from redis_optimizer.decorators.shelf import shelf
-from redis_optimizer.health.audience import Audience, aaudience, audience
+from redis_optimizer.health.audience import Audience, aaudience, audience, session_spared
 
 __all__ = ["Endpoint"]
 
 KEPT_METHODS: Final = frozenset({"GET", "HEAD"})
-
-MAX_HEADERS: Final = 16
-"""Request headers that the responses of one view may depend on."""
 
 logger: Final = logging.getLogger("redis_optimizer.decorators")
 
@@ -44,6 +43,10 @@ class Own(NamedTuple):
 
     response: HttpResponseBase | None
     error: Exception | None = None
+
+
+AGAIN: Final = Own(None)
+"""Nothing came of it: meanwhile it was learnt that the key does not tell enough."""
 
 
 class Endpoint:
@@ -63,7 +66,8 @@ class Endpoint:
         )
         self._settings: Settings | None = None
         self._terms = Terms(0, 0, 0)
-        self._headers: tuple[str, ...] = ()  # request headers that its responses depend on
+        # Where nobody says who gets the same, that is not read unnoticed.
+        self._headers = Headers(AUTHORIZATION) if rules.vary is None else Headers()
         self._distrusted_at = -1.0
         self._has_warned = False
 
@@ -72,49 +76,55 @@ class Endpoint:
         self._distrusted_at = shelf.now()
 
     def serve(
-        self, call: Callable[[], Any], request: HttpRequest, part: object = None
+        self, call: Callable[[], Any], request: HttpRequest, given: tuple[Any, ...] = ()
     ) -> HttpResponseBase:
         """Return the response to a request, kept or made.
 
         Args:
             call: Runs the view.
             request: The request.
-            part: Tells apart views that share this endpoint: the subclasses of a decorated class.
+            given: What else tells calls for one path apart: the view's arguments, mostly.
         """
         started = perf_counter()
         terms = self._terms_now(request)
         if terms is None:
             return self._pass_on(request, call(), started)
+        part = hashable(given, self.name)
         vary = None if self.rules.vary is None else self._vary(request, self.rules.vary)
         refresh = wants_refresh(request)
         is_staff = self._asks_who(refresh) and audience(request) is Audience.STAFF
-        key = self._key(request, part, vary, is_staff)
-        found = self.keeper.get(
-            key,
-            lambda: self._make(call, request, key, terms),
-            max_age=terms.staff_ttl if is_staff else terms.ttl,
-            now=refresh and is_staff,
-        )
+        found = None
+        while found is None or self._is_out_of_date(found):
+            key = self._key(request, part, vary, is_staff)
+            found = self.keeper.get(
+                key,
+                functools.partial(self._make, call, request, key, terms),
+                max_age=terms.staff_ttl if is_staff else terms.ttl,
+                now=refresh and is_staff,
+            )
         return self._respond(found, request, started)
 
     async def aserve(
-        self, call: Callable[[], Awaitable[Any]], request: HttpRequest, part: object = None
+        self, call: Callable[[], Awaitable[Any]], request: HttpRequest, given: tuple[Any, ...] = ()
     ) -> HttpResponseBase:
         """Do as `serve`, for a view that is a coroutine function."""
         started = perf_counter()
         terms = self._terms_now(request)
         if terms is None:
             return self._pass_on(request, await call(), started)
+        part = hashable(given, self.name)
         vary = None if self.rules.vary is None else await self._avary(request, self.rules.vary)
         refresh = wants_refresh(request)
         is_staff = self._asks_who(refresh) and await aaudience(request) is Audience.STAFF
-        key = self._key(request, part, vary, is_staff)
-        found = await self.keeper.aget(
-            key,
-            lambda: self._amake(call, request, key, terms),
-            max_age=terms.staff_ttl if is_staff else terms.ttl,
-            now=refresh and is_staff,
-        )
+        found = None
+        while found is None or self._is_out_of_date(found):
+            key = self._key(request, part, vary, is_staff)
+            found = await self.keeper.aget(
+                key,
+                functools.partial(self._amake, call, request, key, terms),
+                max_age=terms.staff_ttl if is_staff else terms.ttl,
+                now=refresh and is_staff,
+            )
         return self._respond(found, request, started)
 
     # Asking
@@ -135,7 +145,8 @@ class Endpoint:
 
     def _vary(self, request: HttpRequest, vary: Callable[..., Any]) -> Any:
         try:
-            value = vary(request)
+            with session_spared(request):
+                value = vary(request)
         except Exception as error:
             noting(error, self.name)
             raise
@@ -143,9 +154,10 @@ class Endpoint:
 
     async def _avary(self, request: HttpRequest, vary: Callable[..., Any]) -> Any:
         try:
-            value = vary(request)
-            if inspect.isawaitable(value):
-                value = await value
+            with session_spared(request):
+                value = vary(request)
+                if inspect.isawaitable(value):
+                    value = await value
         except Exception as error:
             noting(error, self.name)
             raise
@@ -154,21 +166,23 @@ class Endpoint:
     def _asks_who(self, refresh: bool) -> bool:
         return refresh or self.rules.is_health or self.rules.staff_ttl is not None
 
-    def _key(self, request: HttpRequest, part: object, vary: Any, is_staff: bool) -> Key:
+    def _key(self, request: HttpRequest, part: Key, vary: Any, is_staff: bool) -> Key:
         return (
             self,
             part,
             request_key(request, self.rules.params),
             vary,
             self.rules.is_health and is_staff,
-            header_values(request, self._headers) if self._headers else (),
+            self._headers.values(request),
         )
 
     # Running the view
 
     def _make(
-        self, call: Callable[[], Any], request: HttpRequest, key: Key, terms: Terms
+        self, call: Callable[[], Any], request: HttpRequest, key: Any, terms: Terms
     ) -> Made[Answer | Own]:
+        if self._headers.are_newer(key[-1]):
+            return Made(AGAIN, 0, is_shared=False)
         began = shelf.now()
         watch = Watch(request, self._allowed())
         try:
@@ -181,8 +195,10 @@ class Endpoint:
         return self._judge(response, request, key, terms, watch, began)
 
     async def _amake(
-        self, call: Callable[[], Awaitable[Any]], request: HttpRequest, key: Key, terms: Terms
+        self, call: Callable[[], Awaitable[Any]], request: HttpRequest, key: Any, terms: Terms
     ) -> Made[Answer | Own]:
+        if self._headers.are_newer(key[-1]):
+            return Made(AGAIN, 0, is_shared=False)
         began = shelf.now()
         watch = Watch(request, self._allowed())
         try:
@@ -213,7 +229,7 @@ class Endpoint:
         self,
         response: HttpResponseBase,
         request: HttpRequest,
-        key: Key,
+        key: Any,
         terms: Terms,
         watch: Watch,
         began: float,
@@ -227,16 +243,15 @@ class Endpoint:
         if not isinstance(response, HttpResponse) or is_own(response, varies, is_for_all):
             return own
         varies.discard("cookie")
-        names = (*self._headers, *sorted(varies.difference(self._headers)))
-        if len(names) > MAX_HEADERS:
+        if not self._headers.learn(varies):
             return own
         where = None
-        if names != self._headers:
-            # What was asked for does not tell enough; nobody else knows what to wait for.
-            self._headers = names
-            where = (*key[:-1], header_values(request, names))
+        if self._headers.are_newer(key[-1]):
+            # Who waits for it may not be one who gets the same, and looks again.
+            where = (*key[:-1], self._headers.values(request))
         added = () if is_for_all else ("Cookie",)
-        answer = Answer(response, began, added, key_size(request))
+        size = key_size(request) + self._headers.size(request)
+        answer = Answer(response, began, added, size)
         fresh_for = 0.0
         if answer.is_good:
             fresh_for = max(terms.ttl, terms.staff_ttl)
@@ -247,12 +262,16 @@ class Endpoint:
     def _warn(self, watch: Watch) -> None:
         if not self._has_warned:
             self._has_warned = True
-            logger.warning("%s %s: what it returns is not kept.", self.name, _why(watch))
+            logger.warning("%s %s: what it returns is not kept.", self.name, watch.why())
 
     def _believes(self, value: Answer | Own) -> bool:
         return isinstance(value, Answer) and (
             not value.is_good or value.began > self._distrusted_at
         )
+
+    def _is_out_of_date(self, found: Found[Answer | Own]) -> bool:
+        # Who joined a run may have come after the loss that it began before.
+        return found.value is AGAIN or (found.is_joined and not self._believes(found.value))
 
     # Responding
 
@@ -277,11 +296,3 @@ class Endpoint:
         response = as_response(result, self.name)
         stamp(response, "off", started)
         return response
-
-
-def _why(watch: Watch) -> str:
-    if watch.changed:
-        return watch.changed
-    if watch.allowed:
-        return f"read {watch.read}, but cached_health tells apart staff and all others only"
-    return f"read {watch.read}, but vary=None says that all get the same"

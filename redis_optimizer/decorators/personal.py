@@ -1,8 +1,11 @@
 """Notice what makes a response one person's: then nobody else may get it."""
 
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any, Final, Self
 
+from django.contrib.messages import get_messages
+from django.contrib.messages.storage.base import BaseStorage
 from django.http import HttpRequest
 from django.utils.functional import SimpleLazyObject
 
@@ -35,12 +38,14 @@ class Watch:
         self.allowed = allowed
         self.read = ""
         self.changed = ""
-        self._has_user = False
+        self._session: Any = None
+        self._was_accessed = False
         self._undo = ExitStack()
 
     def __enter__(self) -> Self:
         token_used = self._undo.enter_context(csrf_token_noted(self.request))
         self._undo.callback(lambda: self._note_change(token_used(), "used a CSRF token"))
+        self._watch_messages()
         session = vars(self.request).get("session")
         if hasattr(session, "accessed"):
             self._watch_session(session)
@@ -58,17 +63,29 @@ class Watch:
         if is_so:
             self.changed = self.changed or what
 
+    def _watch_messages(self) -> None:
+        messages = get_messages(self.request)
+        if not isinstance(messages, BaseStorage):  # the site has none
+            return
+        used, added = messages.used, messages.added_new
+
+        def undo() -> None:
+            shows = messages.used and not used and len(messages) > 0
+            self._note_change(shows or messages.added_new > added, "used the user's messages")
+
+        self._undo.callback(undo)
+
     def _watch_session(self, session: Any) -> None:
         # Asking who is there, for the key, has read it already.
         accessed, modified = session.accessed, session.modified
         session.accessed = session.modified = False
+        self._session = session
 
         def undo() -> None:
             self._note_change(session.modified, "changed the session")
-            # A user who may be read is loaded from the session.
-            if session.accessed and self.allowed is not None and not self._has_user:
+            if session.accessed and self.allowed is not None:
                 self._note("the session")
-            session.accessed = session.accessed or accessed
+            session.accessed = session.accessed or accessed or self._was_accessed
             session.modified = session.modified or modified
 
         self._undo.callback(undo)
@@ -95,17 +112,37 @@ class Watch:
             auser = fields["auser"]
 
             async def watched_auser() -> Any:
-                return Watched(await auser(), self)
+                with self.loading():
+                    return Watched(await auser(), self)
 
             replace("auser", watched_auser)
 
     def note_user(self, attribute: str = "") -> None:
-        """Hear that the user was looked at, and what of it."""
-        self._has_user = True
+        """Hear that an attribute of the user was read; without a name, more than an attribute."""
         if not self.allowed:
             self._note("request.user")
-        elif attribute and attribute not in self.allowed:
-            self._note(f"request.user.{attribute}")
+        elif attribute not in self.allowed:
+            self._note(f"request.user.{attribute}" if attribute else "request.user")
+
+    def why(self) -> str:
+        """Return why nobody else may get the response."""
+        if self.changed:
+            return self.changed
+        if self.allowed:
+            return f"read {self.read}, but cached_health tells apart staff and all others only"
+        return f"read {self.read}, but vary=None says that all get the same"
+
+    @contextmanager
+    def loading(self) -> Iterator[None]:
+        """Do not take it for the view's own reading that a user is loaded from the session."""
+        session = self._session
+        accessed = session is None or session.accessed
+        try:
+            yield
+        finally:
+            if not accessed and session.accessed:
+                session.accessed = False
+                self._was_accessed = True
 
 
 class Watched(SimpleLazyObject):  # type: ignore[type-arg]  # generic in its stubs alone
@@ -113,12 +150,20 @@ class Watched(SimpleLazyObject):  # type: ignore[type-arg]  # generic in its stu
 
     def __init__(self, user: Any, watch: Watch) -> None:
         def load() -> Any:
+            # Called for all that is no attribute: it is compared, printed, or its class looked at.
             watch.note_user()
             return user
 
         super().__init__(load)
-        vars(self)["watch"] = watch
+        vars(self)["_watched"] = user, watch
 
     def __getattr__(self, name: str) -> Any:
-        vars(self)["watch"].note_user(name)
-        return super().__getattr__(name)
+        user, watch = vars(self)["_watched"]
+        watch.note_user(name)
+        with watch.loading():
+            return getattr(user, name)
+
+    def __repr__(self) -> str:
+        user, watch = vars(self)["_watched"]
+        watch.note_user()
+        return repr(user)

@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import sys
 import weakref
 from collections.abc import Callable, Iterable
 from typing import Any, Final, TypeVar, cast, overload
@@ -13,6 +14,7 @@ from django.views import View
 from redis_optimizer.decorators.endpoint import Endpoint
 from redis_optimizer.decorators.limits import names, title
 from redis_optimizer.decorators.rules import Rules
+from redis_optimizer.decorators.transactions import Transactions
 from redis_optimizer.signals import server_lost
 
 __all__ = ["cached_health", "cached_status"]
@@ -137,6 +139,12 @@ def _decorate(view: V, rules: Rules) -> V:
         return cast(V, _wrap(view, endpoint))
     if not issubclass(view, View):
         raise TypeError(f"{title(view)} is a class, but not a View: it cannot be decorated.")
+    if rules.vary is not None and _asks_who(view):
+        raise TypeError(
+            f"{title(view)} asks who may see it inside of what is kept, so that those who get a "
+            "kept response would not be asked. Leave out its mixins, and write "
+            "login_required(...), say, around its as_view()."
+        )
     view.dispatch = _wrap_dispatch(view, endpoint)  # type: ignore[method-assign]
     return view
 
@@ -146,15 +154,19 @@ def _wrap(view: Callable[..., Any], endpoint: Endpoint) -> Callable[..., Any]:
 
         @functools.wraps(view)
         async def acached(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
-            return await endpoint.aserve(lambda: view(request, *args, **kwargs), request)
+            given = (*args, *kwargs.items())
+            return await endpoint.aserve(lambda: view(request, *args, **kwargs), request, given)
 
         return acached
 
+    transactions = Transactions(view)
+
     @functools.wraps(view)
     def cached(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
-        return endpoint.serve(lambda: view(request, *args, **kwargs), request)
+        given = (*args, *kwargs.items())
+        return endpoint.serve(lambda: transactions.run(request, *args, **kwargs), request, given)
 
-    return cached
+    return transactions.mark(cached)
 
 
 def _wrap_dispatch(view: type[View], endpoint: Endpoint) -> Callable[..., Any]:
@@ -168,15 +180,27 @@ def _wrap_dispatch(view: type[View], endpoint: Endpoint) -> Callable[..., Any]:
                 # A mixin's dispatch may answer by itself, at once.
                 return await result if inspect.isawaitable(result) else result
 
-            return await endpoint.aserve(call, request, type(self))
+            given = (type(self), *args, *kwargs.items())
+            return await endpoint.aserve(call, request, given)
 
         return adispatch
 
+    transactions = Transactions(inner)
+
     @functools.wraps(inner)
     def dispatch(self: View, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
-        return endpoint.serve(lambda: inner(self, request, *args, **kwargs), request, type(self))
+        given = (type(self), *args, *kwargs.items())
+        return endpoint.serve(
+            lambda: transactions.run(self, request, *args, **kwargs), request, given
+        )
 
-    return dispatch
+    return transactions.mark(dispatch)
+
+
+def _asks_who(view: type[View]) -> bool:
+    # A site without users cannot import it.
+    mixins = sys.modules.get("django.contrib.auth.mixins")
+    return mixins is not None and issubclass(view, mixins.AccessMixin)
 
 
 def _is_async(view: Any) -> bool:

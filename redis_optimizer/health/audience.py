@@ -1,10 +1,12 @@
 """Who asks: staff see details, all others a word. The answer costs nothing once it is known."""
 
+import copy
 import os
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from hashlib import blake2b
 from typing import Any, Final
@@ -14,7 +16,15 @@ from django.http import HttpRequest
 
 from redis_optimizer.internals import loaded_user
 
-__all__ = ["WATCH", "Audience", "aaudience", "audience", "forget", "is_staff_known"]
+__all__ = [
+    "WATCH",
+    "Audience",
+    "aaudience",
+    "audience",
+    "forget",
+    "is_staff_known",
+    "session_spared",
+]
 
 KEPT_FOR: Final = 60.0
 """Seconds for which an answer is remembered: for that long, one who is staff no more still counts
@@ -36,7 +46,7 @@ class Audience(StrEnum):
 
 
 class Known:
-    """The answers that are remembered, by the session's cookie.
+    """The answers that are remembered, by what the client shows: the session's cookie.
 
     Args:
         now: Clock in seconds; must be monotonic.
@@ -52,34 +62,34 @@ class Known:
     def __len__(self) -> int:
         return len(self._answers)
 
-    def get(self, cookie: str) -> Audience | None:
-        """Return who sends a cookie, if that is remembered."""
-        answer = self._answers.get(self._digest(cookie))
+    def get(self, shown: str) -> Audience | None:
+        """Return who shows something, if that is remembered."""
+        answer = self._answers.get(self._digest(shown))
         if answer is None or self.now() >= answer[0]:
             return None
         return answer[1]
 
-    def put(self, cookie: str, answer: Audience) -> None:
-        """Remember who sends a cookie."""
-        digest = self._digest(cookie)
+    def put(self, shown: str, answer: Audience) -> None:
+        """Remember who shows something."""
+        digest = self._digest(shown)
         with self._lock:
             self._answers[digest] = (self.now() + KEPT_FOR, answer)
             self._answers.move_to_end(digest)
             while len(self._answers) > KEPT_AT_MOST:
                 self._answers.popitem(last=False)
 
-    def drop(self, cookie: str) -> None:
+    def drop(self, shown: str) -> None:
         """Remember it no longer."""
         with self._lock:
-            self._answers.pop(self._digest(cookie), None)
+            self._answers.pop(self._digest(shown), None)
 
     def clear(self) -> None:
         """Remember nothing. Takes a new lock, as a forked child needs one."""
         self._lock = threading.Lock()
         self._answers = OrderedDict()
 
-    def _digest(self, cookie: str) -> bytes:
-        data = cookie.encode("utf-8", "surrogatepass")
+    def _digest(self, shown: str) -> bytes:
+        data = shown.encode("utf-8", "surrogatepass")
         return blake2b(data, key=self._secret, digest_size=16).digest()
 
 
@@ -92,21 +102,23 @@ def audience(request: HttpRequest) -> Audience:
 
     The answer for a cookie is remembered for `KEPT_FOR` seconds. Where it cannot be had, because
     the store of the sessions or the table of users does not answer, say, it is the public as well.
+    Nobody is logged out by being asked for.
 
     Args:
         request: The request.
     """
     _tell(request)
-    cookie = _cookie(request)
-    if not cookie:
+    shown = _shown(request)
+    if not shown:
         return Audience.PUBLIC
-    answer = known.get(cookie)
+    answer = known.get(shown)
     if answer is None:
         try:
-            answer = _judge(request.user)
+            with session_spared(request):
+                answer = _judge(request.user)
         except Exception:
             return Audience.PUBLIC
-        known.put(cookie, answer)
+        known.put(shown, answer)
     return answer
 
 
@@ -117,16 +129,17 @@ async def aaudience(request: HttpRequest) -> Audience:
         request: The request.
     """
     _tell(request)
-    cookie = _cookie(request)
-    if not cookie:
+    shown = _shown(request)
+    if not shown:
         return Audience.PUBLIC
-    answer = known.get(cookie)
+    answer = known.get(shown)
     if answer is None:
         try:
-            answer = _judge(await request.auser())
+            with session_spared(request):
+                answer = _judge(await request.auser())
         except Exception:
             return Audience.PUBLIC
-        known.put(cookie, answer)
+        known.put(shown, answer)
     return answer
 
 
@@ -136,13 +149,36 @@ def is_staff_known(request: HttpRequest) -> bool:
     Args:
         request: The request.
     """
-    cookie = _cookie(request)
-    if cookie and known.get(cookie) is Audience.STAFF:
-        return True
     try:
-        return _judge(loaded_user(request)) is Audience.STAFF
+        user = loaded_user(request)
+        if user is not None:
+            return _judge(user) is Audience.STAFF
     except Exception:
         return False
+    if not len(known):  # to parse the cookies takes longer than all else
+        return False
+    shown = _shown(request)
+    return shown is not None and known.get(shown) is Audience.STAFF
+
+
+@contextmanager
+def session_spared(request: HttpRequest) -> Iterator[None]:
+    """Leave a session as it was that turns out to be empty when it is read inside.
+
+    Sessions in a cache seem so while the cache does not answer, and for an empty one Django has the
+    browser delete the cookie: everybody whose page polls would be logged out.
+
+    Args:
+        request: The request.
+    """
+    session: Any = vars(request).get("session")
+    untouched = copy.copy(session) if session is not None and not session.accessed else None
+    try:
+        yield
+    finally:
+        if untouched is not None and session.is_empty() and request.session is session:
+            untouched.accessed = True  # the response depends on it all the same
+            request.session = untouched
 
 
 def forget(cookie: str | None) -> None:
@@ -155,8 +191,11 @@ def forget(cookie: str | None) -> None:
         known.drop(cookie)
 
 
-def _cookie(request: HttpRequest) -> str | None:
-    return request.COOKIES.get(settings.SESSION_COOKIE_NAME)
+def _shown(request: HttpRequest) -> str | None:
+    cookie: str | None = request.COOKIES.get(settings.SESSION_COOKIE_NAME)
+    # Some sites take the user from there: what it says is not true of the cookie alone.
+    credentials = request.META.get("HTTP_AUTHORIZATION")
+    return f"{cookie}\n{credentials}" if cookie and credentials else cookie
 
 
 def _judge(user: Any) -> Audience:
@@ -172,7 +211,7 @@ def _tell(request: HttpRequest) -> None:
 
 def _forget_request(*, request: HttpRequest | None = None, **kwargs: object) -> None:
     if request is not None:
-        forget(_cookie(request))
+        forget(_shown(request))
 
 
 def _connect() -> None:

@@ -56,7 +56,8 @@ class Check:
     def instances(cls, **options: Any) -> Iterable[Self]:
         """Return the checks that a path in ``HEALTH_CHECKS`` stands for: one, unless overridden.
 
-        A class may look for what there is on the site, and return one for each, or none.
+        A class may look for what there is on the site, and return one for each, or none. It must
+        not ask a server: there is no deadline here.
         """
         return [cls(**options)]
 

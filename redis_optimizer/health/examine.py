@@ -7,10 +7,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 from asgiref.sync import ThreadSensitiveContext, sync_to_async
-from django.db import connections
 
 from redis_optimizer.health.base import Check, Defect, Degraded
 from redis_optimizer.health.report import Observation, Result, Status
+from redis_optimizer.health.threads import close_connections
 
 __all__ = ["describe", "examine", "worst"]
 
@@ -82,7 +82,7 @@ async def _finish(seen: Awaitable[Any]) -> Any:
         try:
             return await seen
         finally:
-            await sync_to_async(connections.close_all)()
+            await sync_to_async(close_connections)()
 
 
 def _observations(seen: object) -> dict[str, Observation]:

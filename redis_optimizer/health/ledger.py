@@ -23,9 +23,7 @@ from redis_optimizer.health.sharing import Share, open_share
 
 __all__ = ["Ledger"]
 
-SHARING_TIME: Final = (
-    0.25  # of HEALTH_TIMEOUT: what the shared cache may take; the run has the rest
-)
+SHARING_TIME: Final = 0.25  # of HEALTH_TIMEOUT: what the shared cache may take; a run has the rest
 
 
 class Ledger:
@@ -154,8 +152,10 @@ class Ledger:
             self._runs += 1
             # What others found out may be of the time before the drop.
             is_own = wish.is_own or self._drops != self._proved
-            run = self._run = Run(self._runs, self._drops, self._dropped_at, is_own)
-        run.future.set_running_or_notify_cancel()  # now it cannot be cancelled by one who waits
+            run = Run(self._runs, self._drops, self._dropped_at, is_own)
+            # Before anybody can wait for it: now it cannot be cancelled by one who does.
+            run.future.set_running_or_notify_cancel()
+            self._run = run
         thread = threading.Thread(
             target=self._perform, args=(run,), name=f"redis_optimizer:{self._part}", daemon=True
         )

@@ -33,9 +33,9 @@ def _on_exception(**kwargs: object) -> None:
     error = sys.exc_info()[1]  # the signal is sent while it is handled
     if error is None:
         return
-    kinds = tuple(
-        getattr(sys.modules[module], name) for module, name in KINDS if module in sys.modules
-    )
+    # One that another thread is importing may not have its names yet.
+    found = (getattr(sys.modules.get(module), name, None) for module, name in KINDS)
+    kinds = tuple(kind for kind in found if isinstance(kind, type))
     for cause in _causes(error):
         if isinstance(cause, kinds):
             drop_verdicts(f"a request raised {type(cause).__name__}")

@@ -1,4 +1,4 @@
-"""Daemon threads, one for each piece of work; those that hang are not followed by ever more."""
+"""Daemon threads, one for each piece of work; those that hang are followed by fewer and fewer."""
 
 import contextlib
 import threading
@@ -9,11 +9,12 @@ from math import inf
 from typing import Any, Final
 
 from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 
-__all__ = ["Job", "Threads"]
+__all__ = ["Job", "Threads", "close_connections"]
 
-RETRY_AFTER: Final = 30.0  # seconds that a thread has hung before another one is tried
-MOST_HANGING: Final = 5  # threads that may hang at the same work
+RETRY_AFTER: Final = 30.0  # seconds until another thread is tried; twice as long for each further
+MOST_AT_ONCE: Final = 5  # threads at the same work, where a newer one is wanted before one is due
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,10 +72,13 @@ class Threads:
             jobs = [job for job in self._jobs.get(name, ()) if not job.future.done()]
             if jobs:
                 newest = jobs[-1]
-                is_due = now >= newest.due
-                if not is_due and newest.began >= since:
-                    return newest, False
-                if (is_due and now < newest.began + RETRY_AFTER) or len(jobs) >= MOST_HANGING:
+                if now >= newest.due:
+                    # Never given up for good: a host that died without a word leaves threads that
+                    # wait for hours, and its successor answers a new one. A day makes a dozen.
+                    goes_on = now >= newest.began + RETRY_AFTER * 2 ** (len(jobs) - 1)
+                else:
+                    goes_on = newest.began < since and len(jobs) < MOST_AT_ONCE
+                if not goes_on:
                     return newest, False
             job = Job(now, now + limit)
             self._jobs[name] = [*jobs, job]
@@ -96,4 +100,15 @@ def _work(work: Callable[[], Any], future: Future[Any]) -> None:
     finally:
         # Each thread has connections of its own. Whoever waits is not held up by their end.
         with contextlib.suppress(Exception):
-            connections.close_all()
+            close_connections()
+
+
+def close_connections() -> None:
+    """Close the connections that this thread has to databases.
+
+    SQLite's backend keeps one to a database in memory, as of a test run, which would be gone with
+    its last connection. This thread's is not the last: whoever made the database has another.
+    """
+    connections.close_all()
+    for connection in connections.all(initialized_only=True):
+        BaseDatabaseWrapper.close(connection)

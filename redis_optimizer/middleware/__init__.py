@@ -2,9 +2,10 @@
 
 import sys
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Final
 
-from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+import django
+from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
@@ -13,6 +14,9 @@ from redis_optimizer.middleware import live, streams
 from redis_optimizer.middleware.watch import Watch
 
 __all__ = ["RedisOptimizerMiddleware"]
+
+ENDPOINTS: Final = "redis_optimizer"
+"""The `app_name` of the package's URLs."""
 
 
 class RedisOptimizerMiddleware:
@@ -34,6 +38,8 @@ class RedisOptimizerMiddleware:
         self.is_async = iscoroutinefunction(get_response)
         if self.is_async:
             markcoroutinefunction(self)
+        if django.VERSION < (6, 0):
+            self.process_view = _aanswer_endpoint if self.is_async else _answer_endpoint
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
         if self.is_async:
@@ -77,6 +83,31 @@ class RedisOptimizerMiddleware:
             raise
         watch.end(response)
         return response  # type: ignore[no-any-return]
+
+
+def _answer_endpoint(
+    request: HttpRequest, view: Callable[..., Any], args: Any, kwargs: Any
+) -> HttpResponseBase | None:
+    """Call the view of an endpoint before LoginRequiredMiddleware is asked.
+
+    Until Django 6.0 that loads the user before it looks whether a view needs one.
+    """
+    match = request.resolver_match
+    if match is None or match.app_names[-1:] != [ENDPOINTS]:
+        return None
+    return view(request, *args, **kwargs)  # type: ignore[no-any-return]
+
+
+async def _aanswer_endpoint(
+    request: HttpRequest, view: Callable[..., Any], args: Any, kwargs: Any
+) -> HttpResponseBase | None:
+    # A coroutine function, for Django would call another in a thread, for each request.
+    match = request.resolver_match
+    if match is None or match.app_names[-1:] != [ENDPOINTS]:
+        return None
+    # So the views of endpoints are called, which are no coroutine functions.
+    response: HttpResponseBase = await sync_to_async(view)(request, *args, **kwargs)
+    return response
 
 
 def _collects(settings: Settings) -> bool:

@@ -4,6 +4,7 @@ import contextlib
 import threading
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from typing import Any
 
 __all__ = ["Costs", "current", "measuring"]
 
@@ -26,6 +27,9 @@ class Costs:
 
     check_seconds: float = 0.0
     """How long those took."""
+
+    caches: list[Any] = field(default_factory=list, repr=False, compare=False)
+    """Caches that count for it until it is done."""
 
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 

@@ -41,6 +41,9 @@ def asking(app: Celery, timeout: float) -> Iterator[Lists]:
     }
     try:
         with app.connection_for_write(transport_options=options) as connection:
+            # Else kombu waits 2 s before its second attempt, at the next server where there are
+            # more: whoever asks would be told nothing but that it took too long.
+            connection.ensure_connection(max_retries=1, interval_start=0)
             channel: Any = connection.channel()
             # The client that kombu has just tried the server with: another would connect again,
             # and a PrefixedStrictRedis puts `global_keyprefix` before the keys of some commands.

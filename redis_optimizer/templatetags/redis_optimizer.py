@@ -1,10 +1,13 @@
 """``{% load redis_optimizer %}{% health_strip %}``: the state of the site, on its pages."""
 
+import functools
 import logging
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from django import template
+from django.apps import apps
+from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
@@ -33,7 +36,8 @@ def health_strip(context: template.Context) -> dict[str, Any]:
     Raises:
         ImproperlyConfigured: the template has no request, or the endpoints have no URL.
     """
-    who = audience(_request(context))
+    who = _audience(_request(context))
+    check_files()
     poll = get_settings().HEALTH_POLL_INTERVAL
     stale_after = poll * STALE_AFTER
     words = {
@@ -67,13 +71,24 @@ def health_strip(context: template.Context) -> dict[str, Any]:
 
 
 def _request(context: template.Context) -> HttpRequest:
-    request = context.get("request")
+    # A RequestContext has it even where no context processor puts it into the template.
+    request = context.get("request") or getattr(context, "request", None)
     if request is None:
         raise ImproperlyConfigured(
-            "{% health_strip %} needs the request. Render the template with it, and add "
-            "'django.template.context_processors.request' to the context processors in TEMPLATES."
+            "{% health_strip %} needs the request. Render the template with it: "
+            'render(request, "page.html"), or template.render(context, request).'
         )
     return request  # type: ignore[no-any-return]
+
+
+def _audience(request: HttpRequest) -> Audience:
+    """Return who asks, and have the page say that it depends on that."""
+    who = audience(request)
+    if settings.SESSION_COOKIE_NAME in request.COOKIES and hasattr(request, "session"):
+        # Who sends a known cookie is recognised without the session, and Django says
+        # `Vary: Cookie` for a session that was used. Else a cache would show others the page.
+        request.session.accessed = True
+    return who
 
 
 def _url() -> str:
@@ -84,6 +99,17 @@ def _url() -> str:
             "{% health_strip %} asks redis_optimizer:health how the site is, and that has no URL. "
             'Add path("", include("redis_optimizer.urls")) to the urlpatterns.'
         ) from error
+
+
+@functools.cache
+def check_files() -> None:
+    """Say, once, that the strip may come without its style and its script."""
+    if not apps.is_installed("django.contrib.staticfiles"):
+        logger.warning(
+            "{%% health_strip %%} needs its style and its script. Add 'django.contrib.staticfiles' "
+            "to INSTALLED_APPS, if nothing else serves redis_optimizer/ below STATIC_URL (%r).",
+            settings.STATIC_URL,
+        )
 
 
 def _peek(who: Audience) -> Verdict | None:

@@ -38,10 +38,9 @@ async def aview(request: HttpRequest) -> HttpResponse:
     return HttpResponse("done")
 
 
-urlpatterns = [
+urlpatterns: list[Any] = [
     path("sync/", view),
     path("async/", aview),
-    path("", include("redis_optimizer.urls")),
 ]
 
 
@@ -60,6 +59,7 @@ def main() -> None:
         },
     )
     django.setup()
+    urlpatterns.append(path("", include("redis_optimizer.urls")))  # which reads the settings
     rows = measure()
     if arguments.json:
         print(json.dumps({"python": platform.python_version(), "rows": rows}))

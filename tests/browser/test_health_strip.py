@@ -221,6 +221,85 @@ class TestWhenItAsks:
         await turn(page, hidden=False)
         await strip.asks(after=0.5)
 
+    async def test_after_a_sleep_of_the_computer_it_asks_soon(self, page: Any, site: Site) -> None:
+        switch(Status.OK)
+        strip = await visit(page, site)
+        await page.clock.set_system_time(NOON + 3600)  # the timers have slept, too
+        site.is_down = True
+        await strip.asks_during(16 * SECOND)
+        await strip.shows("out of date, last known: OK", "stale")
+
+    async def test_a_clock_that_is_set_back_does_not_silence_it(
+        self, page: Any, site: Site
+    ) -> None:
+        switch(Status.OK)
+        strip = await visit(page, site)
+        await page.clock.set_system_time(NOON - 24 * 3600)
+        await turn(page, hidden=True)
+        await turn(page, hidden=False)
+        await strip.shows("out of date, last known: OK", "stale")
+        await strip.asks(after=2)
+        await strip.shows("OK", "ok")
+
+    @pytest.mark.parametrize("event", ["online", "pageshow"])
+    async def test_what_failed_is_tried_again_when_the_network_or_the_page_is_back(
+        self, page: Any, site: Site, event: str
+    ) -> None:
+        switch(Status.OK)
+        strip = await visit(page, site)
+        again = f"window.dispatchEvent(new Event('{event}'))"
+        await page.evaluate(again)  # nothing has failed
+        site.is_down = True
+        await strip.asks(after=2)
+        site.is_down = False
+        await page.evaluate(again)
+        await strip.asks_during(0)
+        await strip.shows("OK", "ok")
+
+    async def test_a_strip_that_is_gone_asks_nothing(self, page: Any, site: Site) -> None:
+        switch(Status.OK)
+        strip = await visit(page, site)
+        await page.evaluate("document.querySelector('.health-strip').remove()")
+        await page.clock.run_for(60 * MINUTE)
+        assert await strip.asked() == 0
+
+    async def test_nor_does_one_that_went_while_it_asked(self, page: Any, site: Site) -> None:
+        switch(Status.OK)
+        strip = await visit(page, site)
+        released = asyncio.Event()
+
+        async def hold(route: Any) -> None:
+            await released.wait()
+            await route.continue_()
+
+        await page.route("**/health/", hold)
+        await page.clock.run_for(2 * MINUTE)
+        await page.evaluate("document.querySelector('.health-strip').remove()")
+        await page.clock.run_for(20 * SECOND)
+        async with page.expect_response("**/health/"):
+            released.set()
+        await page.clock.run_for(60 * MINUTE)
+        assert await strip.asked() == 1
+
+    async def test_one_that_takes_its_place_asks_alone(self, page: Any, site: Site) -> None:
+        # As frameworks do that replace the page without loading it, and run its scripts again.
+        switch(Status.OK)
+        strip = await visit(page, site)
+        await page.evaluate(
+            """() => new Promise((done) => {
+              const strip = document.querySelector(".health-strip");
+              strip.replaceWith(strip.cloneNode(true));
+              const script = document.createElement("script");
+              script.src = document.querySelector("script[src*=health_strip]").src;
+              script.onload = done;
+              document.body.append(script);
+            })"""
+        )
+        await page.clock.run_for(MINUTE)
+        switch(Status.FAILING)
+        await strip.asks(after=1)
+        await strip.shows("failing", "failing")
+
     async def test_several_strips_share_one_poll(self, page: Any, site: Site) -> None:
         switch(Status.OK)
         strip = await visit(page, site, "?strips=3")

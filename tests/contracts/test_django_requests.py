@@ -8,11 +8,18 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.middleware import AuthenticationMiddleware
 from django.contrib.auth.models import AnonymousUser
 from django.contrib.sessions.backends.signed_cookies import SessionStore
+from django.core.handlers.base import BaseHandler
+from django.db import connections, transaction
 from django.http import HttpRequest, HttpResponse
 from django.middleware.csrf import CsrfViewMiddleware, get_token
 from django.test import RequestFactory
 
-from redis_optimizer.internals import csrf_token_noted, loaded_user
+from redis_optimizer.internals import (
+    csrf_token_noted,
+    loaded_user,
+    non_atomic_requests,
+    set_non_atomic_requests,
+)
 
 
 @pytest.fixture
@@ -70,3 +77,28 @@ def _cookies(request: HttpRequest) -> list[str]:
     response = HttpResponse()
     CsrfViewMiddleware(lambda request: response).process_response(request, response)
     return list(response.cookies)
+
+
+class TestNonAtomicRequests:
+    def test_what_djangos_decorator_says_is_read(self) -> None:
+        def view() -> None: ...
+
+        assert non_atomic_requests(view) == set()
+        transaction.non_atomic_requests(using="other")(view)
+        assert non_atomic_requests(view) == {"other"}
+
+    def test_it_adds_to_what_is_there_and_django_asks_that(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        class All(set[str]):
+            def __contains__(self, alias: object) -> bool:
+                return True
+
+        def view() -> None: ...
+
+        aliases = All()
+        set_non_atomic_requests(view, aliases)
+        transaction.non_atomic_requests(view)
+        assert list(aliases) == ["default"]
+        monkeypatch.setitem(connections.settings["default"], "ATOMIC_REQUESTS", True)
+        assert BaseHandler().make_view_atomic(view) is view

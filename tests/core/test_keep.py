@@ -384,6 +384,20 @@ class TestRenewal:
         place.kept["key"] = Kept("a", place.time - 55, 60)
         asyncio.run(main())
 
+    def test_a_renewal_that_never_began_does_not_stand_in_the_way_for_good(
+        self, place: Place
+    ) -> None:
+        begun: list[Callable[[], object]] = []
+        keeper: Keeper[Any] = Keeper(place, name="thing", early=10, begin=begun.append)
+        ask = Ask(keeper, False)
+        for times in (1, 2):
+            ask("a")
+            place.time += 55
+            for _ in range(3):
+                ask("a")
+            assert len(begun) == times  # and its thread dies
+            place.time += 10
+
     def test_a_forked_child_renews_what_its_parent_was_renewing(self, place: Place) -> None:
         begun: list[Callable[[], object]] = []
         keeper: Keeper[Any] = Keeper(place, name="thing", early=10, begin=begun.append)

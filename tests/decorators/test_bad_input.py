@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 import pytest
+from django.contrib.auth.mixins import LoginRequiredMixin
 from django.http import HttpRequest
 from django.test import RequestFactory
 from django.utils.decorators import method_decorator
@@ -73,6 +74,14 @@ class TestDecorating:
     def test_a_class_that_is_no_view(self) -> None:
         with pytest.raises(TypeError, match="not a View"):
             cached_health(dict)
+
+    def test_a_class_that_asks_who_may_see_it_inside_of_what_is_kept(self) -> None:
+        class Status(LoginRequiredMixin, View): ...
+
+        with pytest.raises(TypeError, match=r"Status asks who may see it .* login_required"):
+            cached_status(60, vary=lambda request: request.org)(Status)
+        cached_status(60, vary=None)(Status)  # what it reads of the user is noticed
+        cached_health(Status)
 
     def test_a_method(self, rf: RequestFactory) -> None:
         class Status(View):
@@ -161,6 +170,13 @@ class TestVary:
 
         with pytest.raises(TypeError, match=f"vary of {NAME} must not be a coroutine function"):
             cached_status(vary=vary)(view)(rf.get("/"))
+
+
+def test_a_call_of_which_no_key_can_be_made(rf: RequestFactory) -> None:
+    decorated = cached_status(60, vary=None)(lambda request, checks: {})
+    with pytest.raises(TypeError, match="must be called with what is hashable"):
+        decorated(rf.get("/"), checks=["a"])
+    assert decorated(rf.post("/"), checks=["a"]).status_code == 200  # of which none is needed
 
 
 def test_a_request_that_is_wrapped_is_refused() -> None:

@@ -6,7 +6,11 @@ from typing import Any
 
 import pytest
 from django.contrib.auth import get_user_model
+from django.contrib.messages import INFO, add_message, get_messages
+from django.contrib.messages.middleware import MessageMiddleware
+from django.contrib.messages.storage.cookie import CookieStorage
 from django.contrib.sessions.backends.signed_cookies import SessionStore
+from django.http import HttpResponse
 from django.middleware.csrf import get_token
 from django.test import AsyncClient, Client, RequestFactory
 from django.utils.functional import SimpleLazyObject
@@ -68,6 +72,88 @@ class TestAudience:
         ann = logged_in("ann")
         assert [ann.get(url)["X-Cache"], client.get(url)["X-Cache"]] == ["miss", "miss"]
         assert len(shelf) == 0
+
+
+class TestWhatAHealthViewReads:
+    """Whether staff asks is in the key; whatever else it reads of the user or session is not."""
+
+    @pytest.mark.parametrize(
+        "read",
+        [
+            lambda request: str(request.user),
+            lambda request: repr(request.user),
+            lambda request: f"{request.user}",
+            lambda request: request.user == get_user_model()(pk=1),
+            lambda request: hash(request.user),
+            lambda request: request.user.__class__.__name__,
+            lambda request: request.user.pk,
+            lambda request: request.session["name"],
+            # The user has been loaded from the session by then.
+            lambda request: (request.user.is_staff, request.session["name"]),
+        ],
+    )
+    @pytest.mark.parametrize("is_loaded", [False, True])
+    def test_nobody_else_is_given_it(self, read: Any, is_loaded: bool) -> None:
+        @cached_health
+        def view(request: Any) -> dict[str, Any]:
+            return {"read": read(request)}
+
+        requests = [asked_by(name) for name in ("ann", "bob")]
+        if is_loaded:  # by a middleware
+            for request in requests:
+                assert request.user.is_active
+        answers = [view(request) for request in requests]
+        assert [answer["X-Cache"] for answer in answers] == ["miss", "miss"]
+        assert len(shelf) == 0
+
+    async def test_nor_on_the_event_loop(self) -> None:
+        @cached_health
+        async def view(request: Any) -> dict[str, Any]:
+            user = await request.auser()
+            return {"staff": user.is_staff, "name": await request.session.aget("name")}
+
+        answers = [await view(asked_by(name)) for name in ("ann", "bob")]
+        assert [body(answer)["name"] for answer in answers] == ["ann", "bob"]
+
+    async def test_that_the_user_is_loaded_from_the_session_does_not_count(self) -> None:
+        @cached_health
+        def view(request: Any) -> dict[str, Any]:
+            return {"staff": request.user.is_staff and request.user.is_active}
+
+        @cached_health
+        async def aview(request: Any) -> dict[str, Any]:
+            return {"staff": (await request.auser()).is_staff}
+
+        for name, state in (("ann", "miss"), ("bob", "hit")):
+            request, arequest = asked_by(name), asked_by(name)
+            assert view(request)["X-Cache"] == (await aview(arequest))["X-Cache"] == state
+            assert request.session.accessed == arequest.session.accessed == (name == "ann")
+
+    def test_a_user_may_have_attributes_of_any_name(self) -> None:
+        @cached_health
+        def view(request: Any) -> dict[str, Any]:
+            return {"watch": request.user.watch, "user": request.user.user}
+
+        request = asked_by("ann")
+        request.user.watch, request.user.user = "w", "u"
+        assert body(view(request)).items() >= {"watch": "w", "user": "u"}.items()
+
+
+def asked_by(name: str) -> Any:
+    """Return a request of one whose user is loaded from the session."""
+    request: Any = RequestFactory().get("/")
+    request.session = SessionStore()
+    request.session["name"] = name
+    request.session.accessed = request.session.modified = False
+
+    def load() -> Any:
+        return get_user_model()(username=request.session["name"], pk=len(name))
+
+    async def auser() -> Any:
+        return load()
+
+    request.user, request.auser = SimpleLazyObject(load), auser
+    return request
 
 
 class TestStaffOfAStatus:
@@ -196,6 +282,61 @@ class TestCookies:
         assert answers == [1, 2]
         assert "sessionid" in client.cookies
         assert len(shelf) == 0
+
+
+class TestMessages:
+    @pytest.fixture
+    def ask(self, settings: Any) -> Any:
+        settings.MESSAGE_STORAGE = "django.contrib.messages.storage.cookie.CookieStorage"
+
+        def ask(view: Any, *texts: str) -> Any:
+            request: Any = RequestFactory().get("/")
+            MessageMiddleware(lambda request: HttpResponse()).process_request(request)
+            storage = CookieStorage(request)
+            for text in texts:
+                storage.add(INFO, text)
+            response = HttpResponse()
+            storage.update(response)
+            request.COOKIES = {name: one.value for name, one in response.cookies.items()}
+            return view(request)
+
+        return ask
+
+    def test_one_persons_are_not_shown_to_another(self, ask: Any) -> None:
+        @cached_status(60, vary=None)
+        def view(request: Any) -> dict[str, Any]:
+            return {"messages": [str(one) for one in get_messages(request)]}
+
+        answers = [body(ask(view, *texts)) for texts in (["for ann"], [], [])]
+        assert [answer["messages"] for answer in answers] == [["for ann"], [], []]
+        assert [answer["cached"] for answer in answers] == [False, False, True]
+
+    def test_what_adds_one_is_not_kept(self, ask: Any) -> None:
+        @cached_status(60, vary=id)
+        def view(request: Any) -> dict[str, Any]:
+            add_message(request, INFO, "seen")
+            return {}
+
+        ask(view)
+        assert len(shelf) == 0
+
+
+class TestCredentials:
+    @pytest.mark.parametrize("decorate", [cached_status(60, vary=None), cached_health])
+    def test_what_is_shown_for_them_is_shown_for_them_alone(self, decorate: Any) -> None:
+        """Not even by a view that reads them itself, which cannot be noticed."""
+
+        @decorate
+        def view(request: Any) -> dict[str, Any]:
+            return {"who": request.headers.get("Authorization", "")}
+
+        def ask(who: str) -> dict[str, Any]:
+            headers = {"Authorization": who} if who else {}
+            return body(view(RequestFactory().get("/", headers=headers)))
+
+        answers = [ask(who) for who in ("Bearer ann", "Bearer bob", "") * 2]
+        assert [answer["who"] for answer in answers] == ["Bearer ann", "Bearer bob", ""] * 2
+        assert [answer["cached"] for answer in answers] == [False] * 3 + [True] * 3
 
 
 class TestVaryByUser:

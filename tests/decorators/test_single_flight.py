@@ -15,6 +15,7 @@ from django.test import RequestFactory
 
 from redis_optimizer.decorators import cached_health, cached_status
 from redis_optimizer.health.audience import Audience, known
+from redis_optimizer.signals import server_lost
 from tests.core.loads import PATIENCE, Load, auntil, until
 
 from . import site
@@ -90,6 +91,25 @@ class TestShared:
         load.may_end.set()
         assert {call.result(PATIENCE).status_code for call in calls} == {502}
         assert body(view(rf.get("/")))["a"] == 1
+
+    def test_who_comes_after_a_server_was_lost_is_not_told_that_all_is_well(
+        self, rf: RequestFactory, threads: ThreadPoolExecutor
+    ) -> None:
+        load = Load(200)
+        statuses = [503]
+
+        @cached_health
+        def view(request: Any) -> JsonResponse:
+            status = load() if not load.started.is_set() else statuses.pop()
+            return JsonResponse({}, status=status)
+
+        before = threads.submit(view, rf.get("/"))
+        assert load.started.wait(PATIENCE)
+        server_lost.send(None, reason="test")
+        after = threads.submit(view, rf.get("/"))
+        until(lambda: joined(view) == 1)
+        load.may_end.set()
+        assert [one.result(PATIENCE).status_code for one in (before, after)] == [200, 503]
 
     def test_staff_that_ask_for_a_new_one_share_it(
         self, rf: RequestFactory, threads: ThreadPoolExecutor
@@ -220,6 +240,34 @@ class TestNotShared:
 
         calls = [threads.submit(call, accept) for accept in ("text/a", "text/b")]
         assert [one.result(PATIENCE) for one in calls] == [b"text/a", b"text/b"]
+
+    def test_but_those_who_send_the_same_header_share_the_run_that_tells_of_it(
+        self, threads: ThreadPoolExecutor
+    ) -> None:
+        load = Load(1)
+
+        @cached_status(60, vary=None)
+        def view(request: Any) -> JsonResponse:
+            return JsonResponse({"a": load()}, headers={"Vary": "Accept"})
+
+        calls = [threads.submit(view, RequestFactory().get("/")) for _ in range(50)]
+        until(lambda: joined(view) == 49)
+        load.may_end.set()
+        assert {call.result(PATIENCE).status_code for call in calls} == {200}
+        assert load.calls == 1
+
+    async def test_on_the_event_loop_as_well(self, rf: RequestFactory) -> None:
+        load = Load(1)
+
+        @cached_status(60, vary=None)
+        async def view(request: Any) -> JsonResponse:
+            return JsonResponse({"a": await load.acall()}, headers={"Vary": "Accept"})
+
+        tasks = [asyncio.create_task(view(rf.get("/"))) for _ in range(50)]
+        await auntil(lambda: joined(view) == 49)
+        load.may_end.set()
+        await asyncio.gather(*tasks)
+        assert load.calls == 1
 
 
 def test_a_run_does_not_wait_for_itself(rf: RequestFactory) -> None:

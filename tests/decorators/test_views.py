@@ -187,6 +187,49 @@ class TestKeys:
         assert [answer["org"] for answer in answers] == ["a", "b", "a"]
         assert [answer["cached"] for answer in answers] == [False, False, True]
 
+    def test_what_a_view_is_called_with_is_part_of_it(self, rf: RequestFactory) -> None:
+        """By another view, say, which takes it from elsewhere than the path."""
+
+        @cached_status(60, vary=None)
+        def view(request: Any, org: str, page: int = 1) -> dict[str, Any]:
+            return {"org": org, "page": page}
+
+        answers = [body(view(rf.get("/"), org)) for org in "aba"]
+        assert [answer["org"] for answer in answers] == ["a", "b", "a"]
+        assert [answer["cached"] for answer in answers] == [False, False, True]
+        assert [body(view(rf.get("/"), "a", page=page))["page"] for page in (1, 2)] == [1, 2]
+
+    async def test_so_it_is_for_coroutine_functions(self, rf: RequestFactory) -> None:
+        @cached_status(60, vary=None)
+        async def view(request: Any, org: str) -> dict[str, Any]:
+            return {"org": org}
+
+        answers = [body(await view(rf.get("/"), org=org)) for org in "aba"]
+        assert [answer["org"] for answer in answers] == ["a", "b", "a"]
+
+    @pytest.mark.parametrize(
+        "request_of",
+        [
+            lambda rf, text: rf.get("/", headers={"Accept": text}),
+            lambda rf, text: rf.get("/", headers={"Authorization": text}),
+            lambda rf, text: rf.get("/", headers={"Host": text}),
+            lambda rf, text: rf.get(f"/{text}"),
+            lambda rf, text: rf.get(f"/?page={text}"),
+        ],
+        ids=["accept", "authorization", "host", "path", "query"],
+    )
+    def test_the_bytes_of_what_clients_make_up_are_bounded(
+        self, rf: RequestFactory, request_of: Any
+    ) -> None:
+        @cached_status(60, vary=None, params=("page",))
+        def view(request: Any) -> HttpResponse:
+            return HttpResponse(headers={"Vary": "Accept"})
+
+        with override_settings(REDIS_OPTIMIZER={"RESPONSE_BYTES": 100_000}, ALLOWED_HOSTS=["*"]):
+            for number in range(50):
+                view(request_of(rf, f"{number}" * 4_000))
+            assert 1 <= len(shelf) <= 25
+
     def test_two_views_never_share(self, rf: RequestFactory) -> None:
         def make(name: str) -> Any:
             @cached_status(60, vary=None)

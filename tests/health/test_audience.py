@@ -127,6 +127,20 @@ def test_each_session_has_its_own(who: Any) -> None:
     assert who(ask(Lookup(USER), "a")) is Audience.STAFF
 
 
+def test_what_other_credentials_make_of_a_session_is_not_true_of_it_alone(who: Any) -> None:
+    def asked(user: Any, credentials: str = "") -> Any:
+        request = ask(Lookup(user))
+        if credentials:
+            request.META["HTTP_AUTHORIZATION"] = credentials
+        return request
+
+    assert who(asked(BOSS, "Bearer boss")) is Audience.STAFF
+    assert who(asked(USER)) is Audience.PUBLIC
+    assert is_staff_known(asked(None, "Bearer boss"))
+    assert not is_staff_known(asked(None))
+    assert who(asked(USER, "Bearer user")) is Audience.PUBLIC
+
+
 def test_an_error_is_the_public_and_not_remembered(who: Any) -> None:
     """The session store is down, say: the next one may find it up again."""
     assert who(ask(Lookup(ConnectionError("no session store")))) is Audience.PUBLIC
@@ -199,6 +213,17 @@ class TestKnown:
             request = ask(Lookup(None), None)
             setattr(request, name, user)
             assert is_staff_known(request) is is_known
+
+    def test_who_was_loaded_says_more_than_what_is_remembered(self) -> None:
+        audience(ask(Lookup(BOSS)))
+        request = ask(Lookup(None))
+        request.user = USER
+        assert not is_staff_known(request)
+
+    def test_no_cookie_is_parsed_where_nothing_is_remembered(self) -> None:
+        request = RequestFactory().get("/", headers={"Cookie": "sessionid=cookie"})
+        assert not is_staff_known(request)
+        assert "COOKIES" not in vars(request)
 
     def test_no_error_leaves_it(self) -> None:
         request = ask(Lookup(None), None)

@@ -5,7 +5,7 @@ import json
 import pytest
 from django.test import RequestFactory
 
-from redis_optimizer.health import Result, Status
+from redis_optimizer.health import Observation, Result, Status
 from redis_optimizer.health.audience import Audience
 from redis_optimizer.health.formats import JSON, choose, draft, metrics, plain
 from tests.health.verdicts import BEGAN, BROKER, DATABASE, REDIS, verdict
@@ -114,6 +114,10 @@ class TestMetrics:
             'site_health_observed{check="redis",name="memory",unit="bytes"}': 1024,
             'site_health_observed{check="broker",name="depth",unit="messages"}': 12.5,
         }
+
+    def test_a_flag_is_a_number(self) -> None:
+        flag = Result("disk", "system", Status.OK, 1, BEGAN, {"full": Observation(value=True)})
+        assert 'name="full",unit=""} 1\n' in metrics.render_text(verdict(flag), STAFF)
 
     def test_labels_are_escaped(self) -> None:
         odd = Result('a"b\\c\nd', "system", Status.OK, 1, BEGAN)

@@ -441,3 +441,20 @@ def test_a_reset_holds_nobody_up_who_wants_a_later_run(site: Site, anew: bool) -
     wish = site.ledger._wish(PUBLIC, inf, anew=anew)
     site.ledger.reset()
     assert site.ledger._grants(wish, site.ledger._join(wish).result(60))
+
+
+def test_from_when_others_can_join_a_run_nobody_can_cancel_it() -> None:
+    site = Site()
+    seen: list[bool] = []
+
+    class Lock:
+        def __enter__(self) -> None: ...
+
+        def __exit__(self, *exc_info: object) -> None:
+            if run := site.ledger._run:
+                seen.append(run.future.running())
+
+    site.ledger._lock = Lock()  # type: ignore[assignment]
+    site.get()
+    assert seen
+    assert all(seen)

@@ -1,6 +1,7 @@
 """Checks run side by side, each within its deadline; whatever they do, there is a report."""
 
 import asyncio
+import sqlite3
 import threading
 import time
 import uuid
@@ -14,6 +15,7 @@ from django.db import connection, connections
 from redis_optimizer.health import Degraded, Observation, Report, Result, Status
 from redis_optimizer.health.base import Check
 from redis_optimizer.health.runner import run_checks
+from redis_optimizer.health.threads import Threads
 from tests.health.told import Clock, Told, gate, raising
 from tests.servers import wait_until
 
@@ -194,15 +196,24 @@ def test_while_it_hangs_no_other_thread_begins_the_same_until_30_s_have_passed()
         assert len(hangs.passing) == 2
 
 
-def test_at_most_five_threads_hang_at_the_same_check() -> None:
+def test_one_that_goes_on_hanging_is_attempted_less_and_less_often_but_for_ever() -> None:
     now = Clock()
     with gate() as hangs:
-        check = told(hangs, timeout=0.05)
-        for _ in range(7):
-            outcome = run(check, now=now).results[0]
-            now.advance(31)
-        assert len(hangs.passing) == 5
-        assert outcome.error == "still running after 62 s"
+        check = told(hangs, timeout=0.01)
+        attempts = []
+        for passed in range(0, 3600, 15):
+            now.time = 1_000.0 + passed
+            if "timed out" in run(check, now=now).results[0].error:
+                attempts.append(passed)
+        assert attempts == [0, 30, 90, 210, 450, 930, 1890]
+        assert len(hangs.passing) == len(attempts)
+
+
+def test_at_most_five_threads_are_at_one_check_at_once() -> None:
+    threads = Threads()
+    with gate() as slow:
+        begun = [threads.take("slow", slow, now, 60, since=now)[1] for now in range(7)]
+    assert begun == [True] * 5 + [False] * 2
 
 
 def test_one_that_has_ended_since_is_run_again() -> None:
@@ -269,6 +280,30 @@ def test_where_no_thread_can_be_started_each_check_says_so(
 
 
 # Databases
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+@pytest.mark.django_db(transaction=True)
+def test_no_connection_to_a_database_in_memory_stays_open(is_async: bool) -> None:
+    used: list[Any] = []
+
+    def act() -> None:
+        connection.ensure_connection()
+        used.append(connection.connection)
+
+    async def aact() -> None:
+        await sync_to_async(act)()
+
+    def is_closed() -> bool:
+        try:
+            used[0].total_changes  # noqa: B018
+        except sqlite3.ProgrammingError as error:
+            return "closed" in str(error)
+        return False
+
+    assert connection.is_in_memory_db()  # type: ignore[attr-defined]
+    assert result(aact if is_async else act).error == ""
+    wait_until(is_closed)
 
 
 @pytest.mark.parametrize("is_async", [False, True])

@@ -39,9 +39,9 @@ def test_a_decorated_view_is_asked_as_often_and_costs_one_run(
     report = run(monkeypatch, "/kept/")
     requests = report["requests"]
     assert requests == 25
-    without, undecorated, decorated = report["rows"]
+    off, undecorated, decorated = report["rows"]
     assert [row["statuses"] for row in report["rows"]] == [{"/kept/": {"200": requests}}] * 3
-    assert without["by_command"] == {"SET": requests}
+    assert off["by_command"] == {"SET": requests}
     assert undecorated["by_command"]["SET"] == requests
     assert decorated["by_command"]["SET"] == 1
     assert [row["queries"] for row in report["rows"]] == [requests, requests, 1]
@@ -50,9 +50,24 @@ def test_a_decorated_view_is_asked_as_often_and_costs_one_run(
         assert times["view_p50_us"] <= times["request_p50_us"] <= times["request_p99_us"]
 
 
+def test_a_lifetime_that_a_view_was_given_is_undone_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    report = run(monkeypatch, "/told/")
+    off, undecorated, decorated = (row["queries"] for row in report["rows"])
+    assert (off, decorated) == (report["requests"], 1)
+    assert 1 < undecorated <= off  # those of one moment share a run
+
+
 def test_a_view_that_is_not_decorated_costs_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     report = run(monkeypatch, "/fresh/")
     assert [row["queries"] for row in report["rows"]] == [report["requests"]] * 3
+
+
+def test_what_a_middleware_answers_has_no_view(monkeypatch: pytest.MonkeyPatch) -> None:
+    report = run(monkeypatch, "/live/", seconds=0.5)
+    for row in report["rows"]:
+        assert row["statuses"] == {"/live/": {"200": report["requests"]}}
+        assert row["times"]["/live/"]["view_p50_us"] is None
+        assert row["times"]["/live/"]["request_p50_us"] > 0
 
 
 def test_the_table_shows_each_state(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -60,7 +75,7 @@ def test_the_table_shows_each_state(monkeypatch: pytest.MonkeyPatch) -> None:
     out = io.StringIO()
     options = {**OPTIONS, "seconds": 0.5, "json": False}
     call_command("redis_optimizer_benchmark", "endpoints", "--path=/kept/", stdout=out, **options)
-    for words in ("without redis_optimizer", "undecorated", "decorated", "/kept/", "200:"):
+    for words in ("switched off", "undecorated", "decorated", "/kept/", "200:"):
         assert words in out.getvalue()
 
 

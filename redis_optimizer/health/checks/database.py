@@ -23,7 +23,7 @@ _applied: Final[set[tuple[str, object]]] = set()
 
 @dataclass(frozen=True, kw_only=True)
 class Database(Check):
-    """A database answers ``SELECT 1``.
+    """A database answers ``SELECT 1``; one of SQLite, which would do so without its file, reads it.
 
     Left to itself it checks all of ``DATABASES``; ``ready/`` goes by the default one alone.
 
@@ -55,8 +55,10 @@ class Database(Check):
             django.db.Error: when it does not answer.
         """
         connection = connections[self.alias]
+        is_file = connection.vendor == "sqlite"
+        of = " FROM sqlite_master LIMIT 1" if is_file else connection.features.bare_select_suffix
         with connection.cursor() as cursor:
-            cursor.execute("SELECT 1" + connection.features.bare_select_suffix)
+            cursor.execute("SELECT 1" + of)
             cursor.fetchone()
 
 

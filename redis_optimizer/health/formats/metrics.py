@@ -71,4 +71,5 @@ def _gauges(report: Report, audience: Audience) -> Iterator[Gauge]:
 
 def _sample(name: str, labels: dict[str, str], value: float) -> str:
     inside = ",".join(f'{label}="{text.translate(_ESCAPES)}"' for label, text in labels.items())
-    return f"{name}{{{inside}}} {value}" if inside else f"{name} {value}"
+    number = +value  # which makes True a 1
+    return f"{name}{{{inside}}} {number}" if inside else f"{name} {number}"

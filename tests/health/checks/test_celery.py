@@ -17,6 +17,7 @@ from redis_optimizer.embedded import HOST, EmbeddedServer
 from redis_optimizer.health.base import Degraded
 from redis_optimizer.health.checks import Broker, Workers
 from redis_optimizer.health.checks.celery import NoWorkers
+from redis_optimizer.health.runner import run_checks
 from redis_optimizer.tasks import heartbeat
 from tests.cache.caches import counted
 from tests.health.checks.caches import frozen, outcome
@@ -141,6 +142,15 @@ def test_a_broker_that_does_not_answer_does_not_hold_it(app: Celery, kind: Any, 
         else:
             with frozen(other):
                 assert isinstance(outcome(check.run), OperationalError)
+
+
+@pytest.mark.parametrize("kind", [Broker, Workers])
+def test_of_a_broker_that_is_gone_the_reason_is_told(app: Celery, kind: Any) -> None:
+    with EmbeddedServer() as other:
+        app.conf.broker_url = f"redis://{HOST}:{other.port}/0"
+    check = one(kind)
+    report = run_checks([check], 60, check.seconds)
+    assert "refused" in report.results[0].error
 
 
 def test_workers_that_are_switched_off_are_not_missed(app: Celery, settings: Any) -> None:

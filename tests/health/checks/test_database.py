@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from django.core.management import call_command
 from django.db import DatabaseError, connections
+from django.test.utils import CaptureQueriesContext
 
 from redis_optimizer.health.checks import Database, Migrations, database
 from redis_optimizer.health.checks.database import Unapplied
@@ -53,10 +54,21 @@ def test_a_site_without_a_database_has_no_such_check(
     assert [Database.instances(), Migrations.instances()] == [[], []]
 
 
-def test_it_is_one_query(django_assert_num_queries: Any) -> None:
+def test_it_is_one_query(django_assert_num_queries: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections["default"], "vendor", "postgresql")
     with django_assert_num_queries(1) as queries:
         Database().run()
     assert queries.captured_queries[0]["sql"] == "SELECT 1"
+
+
+def test_of_sqlite_the_file_is_read_for_select_1_would_not(other: str, tmp_path: Path) -> None:
+    with CaptureQueriesContext(connections[other]) as queries:
+        Database(alias=other).run()
+    assert len(queries) == 1
+    connections[other].close()
+    (tmp_path / "other.sqlite3").write_text("overwritten " * 1_000)
+    with pytest.raises(DatabaseError, match="not a database"):
+        Database(alias=other).run()
 
 
 def test_a_database_that_is_gone_is_seen(other: str, tmp_path: Path) -> None:

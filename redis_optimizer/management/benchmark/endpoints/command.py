@@ -16,7 +16,7 @@ from redis_optimizer.management.benchmark.endpoints.run import Benchmark, Setup
 
 __all__ = ["BOUNDS", "HELP", "add_arguments", "render", "run"]
 
-HELP = "compare endpoints of this project with and without their decorators"
+HELP = "compare endpoints of this project with and without their decorators, on its database"
 # option: (lowest, highest) value that makes sense
 BOUNDS: dict[str, tuple[float, float]] = {
     "clients": (1, 100_000),

@@ -11,7 +11,7 @@ from redis_optimizer.management.benchmark.figures import align, percentile
 
 __all__ = ["Report", "Row", "render"]
 
-Took = Mapping[str, list[tuple[float, float]]]
+Took = Mapping[str, list[tuple[float, float | None]]]
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Row:
         commands: what the server counted, without those that opened connections.
         connecting: those that did.
         queries: to the databases.
-        took: by path: seconds of each request, and of its view.
+        took: by path: seconds of each request, and of its view, if it came to one.
         statuses: by path: how often each status came.
     """
 
@@ -36,7 +36,8 @@ class Row:
 
     def times(self, path: str) -> dict[str, float | None]:
         """Return the median and the 99th percentile of a path's requests and views, in us."""
-        request, view = (sorted(times) for times in zip(*self.took[path], strict=True))
+        request = sorted(took for took, _ in self.took[path])
+        view = sorted(took for _, took in self.took[path] if took is not None)
         return {
             "request_p50_us": percentile(request, 50),
             "request_p99_us": percentile(request, 99),
@@ -74,8 +75,12 @@ def render(report: Report) -> str:
     setting, first = report.setting, report.rows[0]
     lines = [
         f"{setting['clients']:,} clients, each every {setting['interval']:g} s for"
-        f" {setting['seconds']:g} s: {setting['requests']:,} requests; {setting['server']}",
-        "Commands are the server's count, those of the coherence channel included.",
+        f" {setting['seconds']:g} s: {setting['requests']:,} requests of each state;"
+        f" {setting['server']}",
+        "switched off: plain django-redis, no endpoint is kept; undecorated: with the tier of the"
+        " caches, no endpoint is kept; decorated: as it is set.",
+        "Commands are the server's count, those of the coherence channel included. A request is"
+        " timed within the process, from the first middleware to the last.",
         "",
         *align(
             [

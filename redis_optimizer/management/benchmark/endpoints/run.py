@@ -26,12 +26,15 @@ PATIENCE: Final = 60.0  # seconds without a word from a process
 
 OFF: Final = {"ENABLED": False}
 STATES: Final[Mapping[str, dict[str, Any]]] = {
-    "without redis_optimizer": OFF,
-    "undecorated": {"HEALTH_TTL": 0, "HEALTH_STAFF_TTL": 0, "READY_TTL": 0, "STATUS_TTL": 0},
+    "switched off": OFF,
+    "undecorated": {
+        **dict.fromkeys(("HEALTH_TTL", "HEALTH_STAFF_TTL", "READY_TTL", "STATUS_TTL"), 0),
+        "RESPONSE_BYTES": 1,  # no response fits, whatever TTL its view was given
+    },
     "decorated": {},
 }
-"""What is changed in REDIS_OPTIMIZER. "undecorated" has the tier of the caches, and every endpoint
-whose TTL is that of the settings is made anew for each request."""
+"""What is changed in REDIS_OPTIMIZER. "undecorated" has the tier of the caches, and keeps no
+endpoint's answer; only what is asked at the same moment may still share one run."""
 
 
 @dataclass(frozen=True)
