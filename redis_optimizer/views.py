@@ -7,17 +7,16 @@ each request, would be eight times as dear.
 
 import logging
 import time
-from collections.abc import Callable
 from typing import Final
 
 from django.contrib.auth.decorators import login_not_required
-from django.db import connections, transaction
 from django.http import HttpRequest, HttpResponse
 from django.utils.log import log_response
 from django.views.decorators.http import require_safe
 
-from redis_optimizer.health import get_verdict, refresh_verdict
-from redis_optimizer.health.audience import Audience, audience
+from redis_optimizer.decorators.transactions import never_atomic
+from redis_optimizer.health import Status, get_verdict, refresh_verdict
+from redis_optimizer.health.audience import Audience, audience, is_known
 from redis_optimizer.health.lifetimes import Part
 from redis_optimizer.health.responses import broken, respond
 from redis_optimizer.middleware.live import answer
@@ -26,15 +25,6 @@ from redis_optimizer.stats.costs import current
 __all__ = ["health", "live", "ready"]
 
 logger: Final = logging.getLogger(__name__)
-
-View = Callable[[HttpRequest], HttpResponse]
-
-
-def never_atomic(view: View) -> View:
-    """Leave a view out of ``ATOMIC_REQUESTS``: it is to answer without a database, too."""
-    for alias in connections:
-        view = transaction.non_atomic_requests(using=alias)(view)
-    return view
 
 
 @never_atomic
@@ -72,7 +62,7 @@ def health(request: HttpRequest) -> HttpResponse:
 def _tell(request: HttpRequest, part: Part) -> HttpResponse:
     began = time.perf_counter()
     try:
-        who = audience(request) if part == "health" else Audience.PUBLIC
+        who = _audience(request) if part == "health" else Audience.PUBLIC
         if who is Audience.STAFF and request.GET.get("refresh") == "1":
             verdict = refresh_verdict(part, audience=who)
         else:
@@ -89,3 +79,10 @@ def _tell(request: HttpRequest, part: Part) -> HttpResponse:
         # Before Django does so as an error, which sends a mail to ADMINS: for each poll.
         log_response("%s", request.path, response=response, request=request, level="info")
     return response
+
+
+def _audience(request: HttpRequest) -> Audience:
+    # Where sessions are may be what does not answer, and a look there has no deadline.
+    if not is_known(request) and get_verdict("ready").report.status is Status.FAILING:
+        return Audience.PUBLIC
+    return audience(request)

@@ -95,7 +95,19 @@ class TestHealth:
         timing = staff.get("/health/?refresh=1")["Server-Timing"]
         assert re.search(r'checks;dur=\d+\.\d;desc="1 check"', timing)
 
+    def test_nobody_is_looked_up_while_the_site_is_not_ready(
+        self, staff: Client, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        asked: list[HttpRequest] = []  # a frozen store of sessions would hold this up
+        monkeypatch.setattr("django.contrib.auth.middleware.get_user", asked.append)
+        set_status(Status.FAILING)
+        response = staff.get("/health/")
+        assert not asked
+        assert response.status_code == 503
+        assert response.json().keys() == {"status", "cached", "age"}
+
     def test_staff_and_others_are_told_of_one_run(self, client: Client, staff: Client) -> None:
+        client.get("/ready/")  # what tells that staff may be looked up
         before = switches.runs
         assert not client.get("/health/").json()["cached"]
         assert staff.get("/health/").json()["cached"]

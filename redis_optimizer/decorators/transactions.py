@@ -8,9 +8,15 @@ from django.db import connections, transaction
 
 from redis_optimizer.internals import non_atomic_requests, set_non_atomic_requests
 
-__all__ = ["Transactions"]
+__all__ = ["Transactions", "never_atomic"]
 
 C = TypeVar("C", bound=Callable[..., Any])
+
+
+def never_atomic(view: C) -> C:
+    """Leave a view out of ``ATOMIC_REQUESTS``: it is to answer without a database, too."""
+    set_non_atomic_requests(view, _Refused())
+    return view
 
 
 class Transactions:

@@ -22,6 +22,7 @@ __all__ = [
     "aaudience",
     "audience",
     "forget",
+    "is_known",
     "is_staff_known",
     "session_spared",
 ]
@@ -141,6 +142,16 @@ async def aaudience(request: HttpRequest) -> Audience:
             return Audience.PUBLIC
         known.put(shown, answer)
     return answer
+
+
+def is_known(request: HttpRequest) -> bool:
+    """Tell whether `audience` will look nothing up.
+
+    Args:
+        request: The request.
+    """
+    shown = _shown(request)
+    return not shown or known.get(shown) is not None
 
 
 def is_staff_known(request: HttpRequest) -> bool:
