@@ -305,7 +305,8 @@ def test_a_worker_follows_what_remote_control_has_it_consume(
 ) -> None:
     site = make_site(tasks=["tests.tasks.site.enveloped"])
     with site.worker("-c", "1", "-Q", "other") as worker:
-        app.control.add_consumer("celery")
+        # Until it answers: a worker that is ready need not have subscribed yet.
+        wait_until(lambda: app.control.add_consumer("celery", reply=True, timeout=2), 30)
         wait_until(lambda: members(admin) == [worker.name], 30)
         send_envelope(app, make_job(app, enveloped.double, 1))
         wait_until(lambda: len(runs.counts(site.runs)) == 1, 30)

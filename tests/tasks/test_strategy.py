@@ -265,7 +265,8 @@ def test_a_worker_that_is_told_to_stop_hands_back_what_it_has_not_begun(tmp_path
         assert all(ground.notes(identity) == ["begun", "done"] for identity in ended)
         waiting = [identity for identity in ids if identity not in ended]
         queued = ground.redis.lrange("celery", 0, -1)
-        assert len(queued) == len(waiting)
+        # A pool that is slow to end may not say what its processes did last: that runs again.
+        assert len(waiting) <= len(queued) <= len(waiting) + 2
         assert all(any(identity in message for message in queued) for identity in waiting)
         assert not ground.redis.llen(batch_queue("celery"))
         ground.close()

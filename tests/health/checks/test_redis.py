@@ -248,6 +248,7 @@ def test_with_sentinel_the_primary_is_asked() -> None:
             CACHES=given,
             DJANGO_REDIS_CONNECTION_FACTORY="django_redis.pool.SentinelConnectionFactory",
         ):
-            Redis(write=True).run()
+            # Until the sentinels have seen the primary.
+            wait_until(lambda: Redis(write=True).run() is None, 20)
             with frozen(group.primary):
                 assert isinstance(outcome(Redis(timeout=0.3).run), RedisError)
