@@ -27,6 +27,7 @@ class RedisOptimizerConfig(AppConfig):
                 batching,
                 bootstep,  # noqa: F401  # connects itself to each worker
                 exits,
+                presence,  # noqa: F401  # connects itself to each worker
                 strategy,  # noqa: F401  # registers the task of envelopes
                 worker,  # noqa: F401  # connects itself to each worker
             )

@@ -13,16 +13,17 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
+from math import inf
 from typing import Final, Protocol
 
 from redis.connection import ConnectionPool
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoPermissionError, RedisError, ResponseError
 
-from redis_optimizer.link import Event, Invalidated, Link, Pong
+from redis_optimizer.link import Event, Invalidated, Link, Message, Pong
 from redis_optimizer.signals import server_lost
 
-__all__ = ["CLIENT_NAME", "Channel", "Subscriber", "merge_prefixes"]
+__all__ = ["CLIENT_NAME", "CONTROL", "Channel", "Control", "Subscriber", "merge_prefixes"]
 
 logger = logging.getLogger("redis_optimizer.channel")
 
@@ -78,6 +79,16 @@ class Subscriber(Protocol):
         """The server tells nothing of writes; trust what you read, for a short time."""
 
 
+class Control(Protocol):
+    """What hears of control messages. It is called from the channel's thread, so is to be quick."""
+
+    def on_message(self, data: bytes, publish: Callable[[str, bytes], None]) -> None:
+        """Act on what somebody published; ``publish(channel, data)`` answers."""
+
+    def look(self) -> float:
+        """Do what is due, and return the seconds after which to be called again."""
+
+
 class Channel:
     """Keep one tracked connection to a server, for all subscribers of this process.
 
@@ -85,6 +96,7 @@ class Channel:
         pool: The pool that the data goes through.
         namespace: Of the site, see ``REDIS_OPTIMIZER["NAMESPACE"]``.
         now: Clock in seconds; must be monotonic.
+        control: Is handed what is published on the site's control channel.
     """
 
     def __init__(
@@ -92,12 +104,15 @@ class Channel:
         pool: ConnectionPool,
         namespace: str,
         now: Callable[[], float] = time.monotonic,
+        control: Control | None = None,
     ) -> None:
         self._pool = pool
-        self._control = f"{CONTROL}:{namespace}"
+        self._control_channel = f"{CONTROL}:{namespace}"
+        self._control = control
         self._now = now
         self._pid = os.getpid()
         self._lock = threading.Lock()
+        self._sending = threading.Lock()  # what is sent on the link must not be mixed
         self._subscribers: list[Subscriber] = []
         self._thread: threading.Thread | None = None
         self._stopping = threading.Event()
@@ -186,10 +201,15 @@ class Channel:
         with self._lock:
             if not self._served or self._link is None or self._ping_sent is not None:
                 return
-            self._ping_sent = self._now()
-            # The reading thread meets the same error and acts on it.
-            with contextlib.suppress(RedisError, OSError):
-                self._link.ping()
+            if not self._sending.acquire(blocking=False):
+                return  # an answer is on its way; whoever asks next sends the PING
+            try:
+                self._ping_sent = self._now()
+                # The reading thread meets the same error and acts on it.
+                with contextlib.suppress(RedisError, OSError):
+                    self._link.ping()
+            finally:
+                self._sending.release()
 
     # The thread
 
@@ -233,7 +253,7 @@ class Channel:
                     return
             prefixes = merge_prefixes(p for s in subscribers for p in s.prefixes)
             with _refusals():
-                link.track(prefixes, self._control)
+                link.track(prefixes, self._control_channel)
             for subscriber in subscribers:
                 self._prove(link, subscriber, timeout)
             self.connects += 1
@@ -269,6 +289,7 @@ class Channel:
     def _listen(self, link: Link, timeout: float) -> None:
         heartbeat = min(subscriber.heartbeat for subscriber in self._served)
         next_beat = self._now() + heartbeat
+        next_look = self._now() if self._control is not None else inf
         while not self._stopping.is_set():
             now = self._now()
             sent = self._ping_sent
@@ -278,7 +299,9 @@ class Channel:
                 next_beat = now + heartbeat
                 if self._was_read():
                     self.ping()
-            wake = next_beat if sent is None else min(next_beat, sent + timeout)
+            if self._control is not None and now >= next_look:
+                next_look = now + self._control.look()
+            wake = min(next_beat, next_look, inf if sent is None else sent + timeout)
             event = link.poll(max(wake - now, 0))
             if event is not None:
                 self._handle(event, link)
@@ -295,6 +318,13 @@ class Channel:
                 raise RedisConnectionError("Sentinel names another master.")
             for subscriber in () if self._stopping.is_set() else self._served:
                 subscriber.on_alive(sent + subscriber.max_staleness)
+
+        elif isinstance(event, Message) and self._control is not None:
+            self._control.on_message(event.data, lambda *answer: self._publish(link, *answer))
+
+    def _publish(self, link: Link, channel: str, data: bytes) -> None:
+        with self._sending:
+            link.publish(channel, data, timeout=PROBE_TIMEOUT)
 
     def _was_read(self) -> bool:
         reads = sum(subscriber.reads() for subscriber in self._served)

@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple, Self
 
 from redis.connection import AbstractConnection, ConnectionPool
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import NoPermissionError, ResponseError
+from redis.exceptions import NoPermissionError, RedisError, ResponseError
 
 from redis_optimizer.connections import channel_connection, master_address
 from redis_optimizer.internals import interrupt, receive_pushes
@@ -38,7 +38,8 @@ Event = Invalidated | Message | Pong
 class Link:
     """A connection on which CLIENT TRACKING is on. Make one with :meth:`open`.
 
-    One thread reads; any thread may call :meth:`ping` and :meth:`interrupt`.
+    One thread reads; any thread may call :meth:`interrupt`, and one at a time :meth:`ping` and
+    :meth:`publish`.
     """
 
     def __init__(self, connection: AbstractConnection, pool: ConnectionPool, protocol: int) -> None:
@@ -46,6 +47,7 @@ class Link:
         self._pool = pool
         self.protocol = protocol
         self._inbox: deque[list[Any]] = deque()
+        self._published = 0  # of which the server's answer is not read yet
         if protocol == 3:
             receive_pushes(connection, self._inbox.append)
 
@@ -94,6 +96,30 @@ class Link:
         """Send PING; the answer comes from :meth:`poll`."""
         self._connection.send_command("PING", check_health=False)
 
+    def publish(self, channel: str, data: bytes, timeout: float) -> None:
+        """Publish a message, by one command; whether the server refuses it does not matter.
+
+        Args:
+            channel: Pub/Sub channel.
+            data: The message.
+            timeout: Seconds that sending it may take, where it needs a connection of its own.
+
+        Raises:
+            redis.exceptions.RedisError, OSError: when the connection is lost.
+        """
+        if self.protocol == 3:
+            self._connection.send_command("PUBLISH", channel, data, check_health=False)
+            self._published += 1
+            return
+        # A subscribed connection takes no such command then.
+        with contextlib.suppress(RedisError, OSError):
+            connection = channel_connection(self._pool, protocol=2, timeout=timeout)
+            try:
+                connection.send_command("PUBLISH", channel, data)
+                connection.read_response()
+            finally:
+                connection.disconnect()
+
     def poll(self, timeout: float) -> Event | None:
         """Wait for the next event.
 
@@ -109,8 +135,17 @@ class Link:
         if not self._inbox:
             if not self._connection.can_read(timeout):
                 return None
-            reply = self._read()
-            if reply is not None:
+            try:
+                reply = self._read()
+            except ResponseError:
+                # Of a PING that is refused instead, nobody learns here: it stays unanswered.
+                if not self._published:
+                    raise
+                self._published -= 1
+                return None
+            if isinstance(reply, int):
+                self._published -= 1
+            elif reply is not None:
                 self._inbox.append(reply if isinstance(reply, list) else [reply])
         return self._understand(self._inbox.popleft()) if self._inbox else None
 

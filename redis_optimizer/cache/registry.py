@@ -18,11 +18,12 @@ from redis.connection import ConnectionPool
 from redis_optimizer.cache.options import Options
 from redis_optimizer.cache.tier import Tier
 from redis_optimizer.channel import Channel
-from redis_optimizer.conf import get_settings
+from redis_optimizer.conf import cache_settings, get_settings
 from redis_optimizer.connections import server_of
 from redis_optimizer.core.store import LocalStore
+from redis_optimizer.stats.desk import desk
 
-__all__ = ["get_tier", "limit_bytes", "shutdown", "tiers"]
+__all__ = ["channels", "find_tier", "get_tier", "limit_bytes", "shutdown", "tiers"]
 
 _lock = threading.RLock()
 _tiers: dict[str, Tier] = {}
@@ -64,6 +65,19 @@ def tiers() -> list[Tier]:
         return list(_tiers.values())
 
 
+def find_tier(alias: str) -> Tier | None:
+    """Return the tier of an alias, if this process has made one."""
+    params = dict(cache_settings()[alias])
+    params.pop("BACKEND", None)
+    return _tiers.get(_identity(params.pop("LOCATION", ""), params))
+
+
+def channels() -> list[Channel]:
+    """Return the channels of this process."""
+    with _lock:
+        return list(_channels.values())
+
+
 def shutdown() -> None:
     """Close every channel and keep nothing. Backends in use start anew at their next reads."""
     with _lock:
@@ -99,7 +113,7 @@ def _channel_to(pool: ConnectionPool) -> Channel:
             channel.abandon()
             channel = None
         if channel is None:
-            channel = _channels[identity] = Channel(pool, get_settings().NAMESPACE)
+            channel = _channels[identity] = Channel(pool, get_settings().NAMESPACE, control=desk)
         return channel
 
 

@@ -89,7 +89,7 @@ class Tier:
         return self.store.hits + self.store.misses
 
     def prove(self, key: str) -> None:
-        pool = self._pool()
+        pool = self.pool()
         # While others read, the pool would open one more connection for this, and keep it.
         connection = channel_connection(pool, timeout=self.max_staleness)
         try:
@@ -145,7 +145,7 @@ class Tier:
             self.store.open()
             self._ready.set()
             return
-        pool = self._pool()
+        pool = self.pool()
         subscribed = False
         while not subscribed:  # a channel that was stopped meanwhile takes nobody
             self.channel = self._channel_to(pool)
@@ -274,6 +274,32 @@ class Tier:
         heard = self.ready and self.channel is not None and not self.refused
         return heard and final.startswith(self.options.PREFIXES)
 
+    @property
+    def commands_avoided(self) -> int:
+        """Commands that were not sent because this process knew the answer."""
+        return self.store.hits - self.extra_hits
+
+    def counts(self) -> dict[str, Any]:
+        """Return what this process counted and can tell without a look at each entry."""
+        store = self.store
+        return {
+            "bytes": store.bytes,
+            "max_entries": store.max_entries,
+            "max_bytes": store.max_bytes,
+            "hits": store.hits,
+            "misses": store.misses,
+            "fills": store.fills,
+            "fills_voided": store.voided,
+            "fills_refused": store.refused + self.unkept,
+            "evictions": store.evictions,
+            "invalidations": store.invalidations,
+            "flushes": store.flushes,
+            "loads_shared": self.flights.joined,
+            "commands_avoided": self.commands_avoided,
+            "coherence": self.coherence,
+            "staleness_bound": self.staleness_bound,
+        }
+
     def stats(self) -> dict[str, Any]:
         """Return what this process counted, see :meth:`TieredCache.stats`."""
         store = self.store
@@ -283,22 +309,8 @@ class Tier:
             "total_entries": total,
             "valid_entries": valid,
             "expired_entries": max(total - valid, 0),
-            "bytes": store.bytes,
-            "max_entries": store.max_entries,
-            "max_bytes": store.max_bytes,
-            "hits": store.hits,
-            "misses": store.misses,
+            **self.counts(),
             "hit_ratio": store.hits / reads if reads else 0.0,
-            "fills": store.fills,
-            "fills_voided": store.voided,
-            "fills_refused": store.refused + self.unkept,
-            "evictions": store.evictions,
-            "invalidations": store.invalidations,
-            "flushes": store.flushes,
-            "loads_shared": self.flights.joined,
-            "commands_avoided": store.hits - self.extra_hits,
-            "coherence": self.coherence,
-            "staleness_bound": self.staleness_bound,
             "last_error": self.channel.last_error if self.channel is not None else "",
         }
 
@@ -323,14 +335,22 @@ class Tier:
         self._ready = threading.Event()
         self.flights.reset()
         self.stop()
+        self.store.reset_counts()
+        self.extra_hits = self.unkept = 0
+
+    @property
+    def is_told(self) -> bool:
+        """True where a channel is to tell of writes."""
+        return self.options.COHERENCE == "tracking"
+
+    def pool(self) -> Any:
+        """Return the pool that the data goes through."""
+        return self.remote.client.get_client(write=True).connection_pool
 
     @property
     def has_replicas(self) -> bool:
         """True when reads may go to another server than the primary."""
         return len(client_servers(self.remote)) > 1
-
-    def _pool(self) -> Any:
-        return self.remote.client.get_client(write=True).connection_pool
 
     def _lifetime(self, ttl: int | None) -> float:
         options = self.options

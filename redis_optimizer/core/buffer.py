@@ -74,6 +74,15 @@ class JobBuffer(Generic[J]):
         return self._now() < self._not_before
 
     @property
+    def reason(self) -> str:
+        """Return why jobs that leave now do so: "size", "bytes", "asked" or "age"."""
+        if len(self._jobs) >= self.size:
+            return "size"
+        if self._bytes >= self.max_bytes:
+            return "bytes"
+        return "asked" if self._is_expected else "age"
+
+    @property
     def due(self) -> float:
         """Return the time at which jobs should leave: `inf` without jobs."""
         if not self._jobs:

@@ -95,8 +95,7 @@ class LocalStore:
         self.epoch = 0
         self.is_open = False
         self.bytes = 0
-        self.hits = self.misses = self.fills = self.voided = 0
-        self.evictions = self.invalidations = self.flushes = self.refused = 0
+        self.reset_counts()
         self._queues = S3Fifo(max_entries)
         self._leases: dict[str, Lease] = {}
         self._watchers: dict[str, list[Callable[[], object]]] = {}
@@ -226,6 +225,11 @@ class LocalStore:
             self.is_open = False
             self.valid_until = 0.0
             self._new_epoch()
+
+    def reset_counts(self) -> None:
+        """Count from 0 again, as a forked child does: what its parent counted is the parent's."""
+        self.hits = self.misses = self.fills = self.voided = 0
+        self.evictions = self.invalidations = self.flushes = self.refused = 0
 
     # Waiting
 

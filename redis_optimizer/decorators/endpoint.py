@@ -30,6 +30,7 @@ from redis_optimizer.decorators.returned import as_response, is_own, listed
 from redis_optimizer.decorators.rules import Rules, Terms
 from redis_optimizer.decorators.shelf import shelf
 from redis_optimizer.health.audience import Audience, aaudience, audience, session_spared
+from redis_optimizer.stats.endpoints import counts_of
 
 __all__ = ["Endpoint"]
 
@@ -64,6 +65,7 @@ class Endpoint:
         self.keeper: Keeper[Answer | Own] = Keeper(
             shelf, name=name, stale_for=rules.stale_if_error, believes=self._believes
         )
+        self.counts = counts_of(name)
         self._settings: Settings | None = None
         self._terms = Terms(0, 0, 0)
         # Where nobody says who gets the same, that is not read unnoticed.
@@ -279,6 +281,7 @@ class Endpoint:
         self, found: Found[Answer | Own], request: HttpRequest, started: float
     ) -> HttpResponseBase:
         value = found.value
+        self.counts.add(found.state, joined=found.is_joined)
         if isinstance(value, Answer):
             return value.respond(request, found.state, found.age, started)
         if value.error is not None:

@@ -20,6 +20,7 @@ from redis_optimizer.health.lifetimes import Part, lifetimes
 from redis_optimizer.health.report import Status
 from redis_optimizer.health.runner import run_checks
 from redis_optimizer.health.sharing import Share, open_share
+from redis_optimizer.stats.endpoints import counts_of
 
 __all__ = ["Ledger"]
 
@@ -47,6 +48,7 @@ class Ledger:
         self._checks = checks
         self._now = now
         self._clock = clock
+        self._counts = counts_of(f"verdict: {part}")
         # Both go on counting: callers may be waiting for what comes after a number of them.
         self._runs = 0
         self._drops = 0
@@ -83,6 +85,7 @@ class Ledger:
         if not anew:
             verdict = self.peek(audience, max_age)
             if verdict is not None and verdict.kept_for:
+                self._counts.hits += 1
                 return verdict
         wish = self._wish(audience, max_age, anew=anew)
         while True:
@@ -97,6 +100,7 @@ class Ledger:
         if not anew:
             verdict = self.peek(audience, max_age)
             if verdict is not None and verdict.kept_for:
+                self._counts.hits += 1
                 return verdict
         wish = self._wish(audience, max_age, anew=anew)
         while True:
@@ -225,6 +229,7 @@ class Ledger:
 
     def _run_checks(self, run: Run, checks: Sequence[Check], timeout: float) -> Finding:
         began = self._now()
+        self._counts.runs += 1
         report = run_checks(
             checks,
             timeout,

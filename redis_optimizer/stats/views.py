@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from redis_optimizer.conf import get_settings
 from redis_optimizer.stats.costs import Costs
+from redis_optimizer.stats.registry import register
 
 __all__ = ["NO_VIEW", "OTHERS", "ViewCounter", "counter"]
 
@@ -96,5 +97,6 @@ class ViewCounter:
 counter: Final = ViewCounter()
 """That of this process."""
 
+register("views", counter.snapshot)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=counter.reset)

@@ -11,6 +11,7 @@ from kombu.utils.uuid import uuid
 
 from redis_optimizer.conf import get_settings
 from redis_optimizer.tasks import announce, exits
+from redis_optimizer.tasks.counts import counter
 from redis_optimizer.tasks.envelope import envelope_message
 from redis_optimizer.tasks.kinds import Kind, Terms
 from redis_optimizer.tasks.kombu import send
@@ -19,6 +20,7 @@ from redis_optimizer.tasks.outbox import Outbox
 
 __all__ = [
     "collect",
+    "count",
     "find",
     "flush_all",
     "flush_full",
@@ -28,6 +30,7 @@ __all__ = [
     "outbox",
     "put",
     "terms_of",
+    "waiting",
     "withdraw",
 ]
 
@@ -52,6 +55,7 @@ def outbox() -> Outbox:
             max_jobs=settings.MAX_BUFFERED,
             max_bytes=settings.MAX_BUFFERED_BYTES,
             started=_watch_exits,
+            flushed=counter.flush,
         )
     return _current
 
@@ -59,6 +63,16 @@ def outbox() -> Outbox:
 def is_pending() -> bool:
     """Tell whether this process holds jobs that are not sent."""
     return _current is not None and len(_current) > 0
+
+
+def count() -> int:
+    """Return how many jobs this process holds that are not sent."""
+    return 0 if _current is None else len(_current)
+
+
+def waiting() -> list[tuple[str, int]]:
+    """Return for each buffer that holds jobs the name of their task, and how many there are."""
+    return [] if _current is None else _current.waiting()
 
 
 def terms_of(task: Any) -> Terms:
@@ -88,6 +102,7 @@ def put(app: Celery, task: Any, message: Message) -> Kind:
     """
     kind = Kind.of(app, message) if message.task else Kind(app)
     outbox().add(kind, terms_of(task), message if message.id else replace(message, id=uuid()))
+    counter.buffer(message)
     return kind
 
 
@@ -106,6 +121,7 @@ def collect(app: Celery, block: int, message: Message, timeout: float = inf) -> 
     kind = Kind(app, block=block)
     terms = Terms(SIDE_BY_SIDE, SIDE_BY_SIDE_BYTES, timeout)
     outbox().add(kind, terms, message if message.id else replace(message, id=uuid()))
+    counter.buffer(message)
     flush_full(kind)
 
 
@@ -150,10 +166,14 @@ def _dispatch(kind: Kind, messages: list[Message]) -> None:
     if len(messages) > 1 and _takes_envelopes(kind):
         envelope = envelope_message(kind.app, messages)
         if get_settings().ENVELOPES is True:
-            messages = [envelope]
-        elif announce.push(kind.app, kind.routing_key, envelope):
+            send(kind.app, [envelope])
+            counter.send(messages, envelope=True)
+            return
+        if announce.push(kind.app, kind.routing_key, envelope):
+            counter.send(messages, envelope=True)
             return
     send(kind.app, messages)
+    counter.send(messages, envelope=False)
 
 
 def _takes_envelopes(kind: Kind) -> bool:

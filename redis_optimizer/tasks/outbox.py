@@ -47,6 +47,7 @@ class Outbox:
         max_jobs: Jobs held at most.
         max_bytes: Bytes held at most.
         started: Called with the first job.
+        flushed: Called with the reason, in a word, for which a batch has left.
     """
 
     def __init__(
@@ -56,10 +57,12 @@ class Outbox:
         max_jobs: int,
         max_bytes: int,
         started: Callable[[], None] = lambda: None,
+        flushed: Callable[[str], None] = lambda reason: None,
     ) -> None:
         self._dispatch = dispatch
         self._shelf = Shelf(max_jobs=max_jobs, max_bytes=max_bytes)  # `_wake` guards it
         self._started = started
+        self._flushed = flushed
         self._wake = threading.Condition(threading.Lock())
         self._sending = threading.Lock()
         self._sender = 0  # the thread that holds `_sending`: it must not wait for itself
@@ -76,6 +79,12 @@ class Outbox:
     def find(self, key: str) -> str | None:
         """Return the id of the job that waits here under a dedup key."""
         return self._shelf.keys.get(key)
+
+    def waiting(self) -> list[tuple[str, int]]:
+        """Return for each buffer that holds jobs the name of their task, and how many there are."""
+        with self._wake:
+            buffers = self._shelf.buffers.items()
+            return [(kind.task, len(buffer)) for kind, buffer in buffers if buffer]
 
     def kind_of(self, id: str) -> Kind | None:
         """Return the kind of a job that is here."""
@@ -240,6 +249,7 @@ class Outbox:
             buffer = self._shelf.buffers.get(kind)
             if buffer is None or self._shelf.backoff(kind).is_waiting:
                 return False
+            reason = "exit" if self.is_closing else buffer.reason
             taken = self._shelf.take(kind)
         if not taken:
             return False
@@ -258,6 +268,7 @@ class Outbox:
             self._give_back(kind, buffer, taken)
             raise
         self._note_sent(kind, buffer, taken)
+        self._flushed(reason)
         return True
 
     def _send_singly(self, kind: Kind, buffer: JobBuffer[Message], taken: Taken) -> bool:

@@ -1,0 +1,121 @@
+"""How many jobs went which way. Each number is counted where the thing happens anyway."""
+
+import os
+import threading
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, Final
+
+from redis_optimizer.signals import job_deduplicated
+from redis_optimizer.tasks.message import Message
+
+__all__ = ["SIZES", "JobCounter", "counter"]
+
+SIZES: Final = (1, 5, 10, 25, 50, 100)
+"""Upper bounds of the sizes of batches that are told apart; the rest is "more"."""
+
+MAX_TASKS: Final = 200
+"""Tasks that are told apart; all others are counted as one."""
+
+OTHERS: Final = "(others)"
+
+
+class JobCounter:
+    """Count jobs, from any thread."""
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything. A forked child does so: what its parent counted is the parent's."""
+        self._lock = threading.Lock()  # another thread of the parent may have held the old one
+        self._totals: Counter[str] = Counter()
+        self._tasks: dict[str, Counter[str]] = {}
+        self._sizes: Counter[str] = Counter()
+        self._reasons: Counter[str] = Counter()
+
+    def buffer(self, message: Message) -> None:
+        """Count a job that waits for others; an event that waits with it is none."""
+        if message.task:
+            with self._lock:
+                self._totals["buffered"] += 1
+                self._task(message.task)["buffered"] += 1
+
+    def send(self, messages: Sequence[Message], *, envelope: bool) -> None:
+        """Count what left the process by one sending.
+
+        Args:
+            messages: The jobs, and events among them.
+            envelope: They left in one message.
+        """
+        jobs = Counter(message.task for message in messages if message.task)
+        size = jobs.total()
+        if not size:
+            return
+        with self._lock:
+            self._totals["sent"] += size
+            self._totals["messages"] += 1 if envelope else size
+            self._totals["envelopes"] += envelope
+            self._totals["sendings"] += 1
+            self._sizes[_bucket(size)] += 1
+            for task, number in jobs.items():
+                self._task(task)["sent"] += number
+
+    def flush(self, reason: str) -> None:
+        """Count why a batch left: "size", "bytes", "age", "asked" or "exit"."""
+        with self._lock:
+            self._reasons[reason] += 1
+
+    def drop_duplicate(self, task: str) -> None:
+        """Count a call that was not sent, as another job stands for it."""
+        with self._lock:
+            self._totals["duplicates"] += 1
+            self._task(task)["duplicates"] += 1
+
+    def totals(self) -> dict[str, Any]:
+        """Return what was counted, as plain data.
+
+        Returns:
+            buffered and sent (jobs), messages and envelopes (that they left in), sendings (commands
+            that took them there), commands_avoided (by sending them together), duplicates, sizes
+            (of batches, by the upper bound), reasons (why they left) and tasks (the same by task).
+        """
+        with self._lock:
+            return {
+                **self._numbers(),
+                "sizes": dict(self._sizes),
+                "reasons": dict(self._reasons),
+                "tasks": {name: dict(counts) for name, counts in self._tasks.items()},
+            }
+
+    def series(self) -> dict[str, int]:
+        """Return what the history follows."""
+        with self._lock:
+            return self._numbers()
+
+    def _numbers(self) -> dict[str, int]:
+        names = ("buffered", "sent", "messages", "envelopes", "sendings", "duplicates")
+        numbers = {name: self._totals[name] for name in names}
+        return numbers | {"commands_avoided": numbers["sent"] - numbers["sendings"]}
+
+    def _task(self, name: str) -> Counter[str]:
+        if name not in self._tasks and len(self._tasks) >= MAX_TASKS:
+            name = OTHERS
+        return self._tasks.setdefault(name, Counter())
+
+
+def _bucket(size: int) -> str:
+    return next((str(bound) for bound in SIZES if size <= bound), "more")
+
+
+counter: Final = JobCounter()
+"""That of this process."""
+
+
+def _note_duplicate(task: str, **kwargs: object) -> None:
+    counter.drop_duplicate(task)
+
+
+job_deduplicated.connect(_note_duplicate, dispatch_uid="redis_optimizer.tasks.counts")
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=counter.reset)
