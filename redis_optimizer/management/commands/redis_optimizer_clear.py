@@ -1,0 +1,84 @@
+"""Let all processes of the site forget what they keep of the caches."""
+
+from typing import Any, Final
+
+from django.core.cache import InvalidCacheBackendError, caches
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from redis.exceptions import RedisError
+
+from redis_optimizer.management.stats.columns import number
+from redis_optimizer.management.stats.help import ExampleFormatter
+from redis_optimizer.management.stats.tables import as_answered, as_silent
+from redis_optimizer.stats.gather import TIMEOUT, ask
+from redis_optimizer.stats.messages import Question
+
+EXAMPLES: Final = """\
+examples:
+  manage.py redis_optimizer_clear                             what processes keep
+  manage.py redis_optimizer_clear --cache default             the cache itself, after a question
+  manage.py redis_optimizer_clear --cache default --no-input  ... without one
+
+exit codes:
+  0  done by all processes that have a channel
+  1  nobody could be asked: Redis does not answer, or no cache has a tier
+  3  a process did not answer in time: what it keeps is as fresh as ever, but not cleared
+"""
+
+
+class Command(BaseCommand):
+    """Clear what processes keep, or a cache as a whole."""
+
+    help = (
+        "Lets every process that has a channel forget what it keeps of the caches. Nothing in "
+        "Redis is touched; with --cache that cache is cleared, too, for all who use it."
+    )
+
+    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
+        """Return a parser whose help ends with examples."""
+        kwargs |= {"epilog": EXAMPLES, "formatter_class": ExampleFormatter}
+        return super().create_parser(prog_name, subcommand, **kwargs)
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Declare the options."""
+        add = parser.add_argument
+        add("--cache", action="append", metavar="ALIAS", default=[], help="clear this cache, too")
+        add("--no-input", action="store_false", dest="interactive", help="do not ask back")
+
+    def handle(self, **options: Any) -> None:
+        """Clear, and say what each process did.
+
+        Raises:
+            CommandError: nobody could be asked, or not all answered; its returncode says which.
+        """
+        for alias in options["cache"]:
+            self._clear(alias, ask_back=options["interactive"])
+        try:
+            gathered = ask(Question("clear"), TIMEOUT)
+        except LookupError as error:
+            raise CommandError(str(error)) from error
+        except (RedisError, OSError) as error:
+            raise CommandError(f"Redis cannot be asked: {error}") from error
+        for process in gathered.processes:
+            facts, entries = process.facts, number(process.totals, "done", "entries")
+            self.stdout.write(
+                f"{facts['kind']} {facts['command']}, pid {facts['pid']} on {facts['host']}: "
+                f"{entries:,} entries"
+            )
+        self.stdout.write(as_answered(gathered))
+        if any(silent.is_certain for silent in gathered.silent):
+            raise CommandError(as_silent(gathered.silent), returncode=3)
+
+    def _clear(self, alias: str, *, ask_back: bool) -> None:
+        try:
+            cache = caches[alias]
+        except InvalidCacheBackendError as error:
+            raise CommandError(str(error)) from error
+        if ask_back:
+            answer = input(
+                f"This deletes all that the cache {alias!r} holds in Redis, and whatever else is "
+                "in that database. Type 'yes' to go on: "
+            )
+            if answer != "yes":
+                raise CommandError("Nothing was cleared.")
+        cache.clear()
+        self.stdout.write(f"The cache {alias!r} is cleared.")

@@ -1,0 +1,1 @@
+"""How statistics are shown on a terminal and to scrapers."""
