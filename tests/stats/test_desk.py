@@ -1,0 +1,123 @@
+"""A question is answered once; whatever else comes does nothing but count."""
+
+import json
+from typing import Any
+
+import pytest
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+from redis_optimizer.stats.desk import ANSWERS, Desk
+from redis_optimizer.stats.messages import Question, read_answer
+from redis_optimizer.stats.registry import Registry
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.at = 100.0
+
+    def __call__(self) -> float:
+        return self.at
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def source() -> Registry:
+    source = Registry()
+    source.register("caches", lambda: {"hits": 3}, lambda: {"hits": 3})
+    return source
+
+
+@pytest.fixture
+def desk(source: Registry, clock: Clock) -> Desk:
+    return Desk(source, clock)
+
+
+class Published(list[tuple[str, bytes]]):
+    def __call__(self, channel: str, data: bytes) -> None:
+        self.append((channel, data))
+
+
+@pytest.fixture
+def published() -> Published:
+    return Published()
+
+
+def test_a_question_is_answered_on_its_own_channel(desk: Desk, published: Published) -> None:
+    question = Question()
+    desk.on_message(question.pack(), published)
+    ((channel, data),) = published
+    assert channel == f"redis_optimizer:default:{question.id}"
+    answer = read_answer(data, question)
+    assert (answer.totals, answer.history) == ({"caches": {"hits": 3}}, None)
+
+
+def test_the_history_is_sent_where_it_is_asked_for(desk: Desk, published: Published) -> None:
+    question = Question(history=True)
+    desk.on_message(question.pack(), published)
+    history = read_answer(published[0][1], question).history
+    assert history is not None
+    assert history["step"] == 10
+
+
+def test_what_is_done_is_told(desk: Desk, published: Published) -> None:
+    done: list[str] = []
+
+    def clear() -> dict[str, int]:
+        done.append("clear")
+        return {"entries": 7}
+
+    desk.register("clear", clear)
+    desk.on_message(Question().pack(), published)
+    assert done == []
+    question = Question("clear")
+    desk.on_message(question.pack(), published)
+    assert done == ["clear"]
+    assert read_answer(published[1][1], question).totals["done"] == {"entries": 7}
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"{}", b"\xff", b"[" * 1_000_000, json.dumps({"v": 1, "ask": "exec"}).encode()],
+    ids=["empty", "no question", "no text", "huge", "unknown"],
+)
+def test_anything_else_only_counts(desk: Desk, published: Published, data: bytes) -> None:
+    desk.on_message(data, published)
+    assert published == []
+    assert desk.totals() == {"answered": 0, "ignored": 1, "refused": 0, "failed": 0}
+
+
+def test_a_flood_of_questions_is_answered_a_few_times_a_second(
+    desk: Desk, published: Published, clock: Clock
+) -> None:
+    for _ in range(1_000):
+        desk.on_message(Question().pack(), published)
+    assert (len(published), desk.refused) == (ANSWERS, 1_000 - ANSWERS)
+    clock.at += 1
+    for _ in range(1_000):
+        desk.on_message(Question("clear").pack(), published)
+    assert len(published) == 2 * ANSWERS
+    clock.at += 3600
+    for _ in range(1_000):
+        desk.on_message(Question().pack(), published)
+    assert len(published) == 3 * ANSWERS
+
+
+def test_an_error_of_a_source_does_not_end_the_channel(
+    desk: Desk, source: Registry, published: Published
+) -> None:
+    source.register("broken", lambda: {"self": source.totals})  # nothing that JSON knows
+    source.register("bad", lambda: {("a", "b"): 1})  # type: ignore[dict-item]
+    desk.on_message(Question().pack(), published)
+    assert (published, desk.failed) == ([], 1)
+
+
+def test_a_connection_that_is_lost_ends_it(desk: Desk) -> None:
+    def lose(channel: str, data: bytes) -> Any:
+        raise RedisConnectionError
+
+    with pytest.raises(RedisConnectionError):
+        desk.on_message(Question().pack(), lose)

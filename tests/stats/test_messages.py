@@ -1,0 +1,142 @@
+"""Messages are checked before they are believed: anybody who may publish can write them."""
+
+import json
+from typing import Any
+
+import pytest
+
+from redis_optimizer.stats.messages import (
+    MAX_ANSWER,
+    MAX_QUESTION,
+    Answer,
+    Question,
+    pack_answer,
+    read_answer,
+    read_question,
+    reply_channel,
+)
+from redis_optimizer.stats.process import facts
+
+ID = "0123456789abcdef" * 2
+GOOD: dict[str, Any] = {"v": 1, "ask": "stats", "history": False, "id": ID}
+QUESTION = Question(id=ID)
+
+
+@pytest.mark.parametrize("question", [Question(), Question("clear"), Question(history=True)])
+def test_a_question_arrives_as_it_was_sent(question: Question) -> None:
+    assert read_question(question.pack()) == question
+    assert len(question.pack()) < MAX_QUESTION / 4
+
+
+def test_two_questions_have_two_ids() -> None:
+    assert Question().id != Question().id
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {**GOOD, "v": 2},
+        {**GOOD, "v": "1"},
+        {**GOOD, "ask": "flushall"},
+        {**GOOD, "ask": ["stats"]},
+        {**GOOD, "history": 1},
+        {**GOOD, "id": "x" * 32},
+        {**GOOD, "id": ID + "\n"},
+        {**GOOD, "id": f"{ID}:other"},
+        {**GOOD, "id": 7},
+        {**GOOD, "reply": "another channel"},
+        {"v": 1, "ask": "stats", "history": False},
+        {},
+        [],
+        None,
+        7,
+        "stats",
+    ],
+)
+def test_what_is_no_question_is_refused(message: Any) -> None:
+    with pytest.raises(ValueError, match="no question"):
+        read_question(json.dumps(message).encode())
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\xff\x00",
+        b"{",
+        b"[" * MAX_QUESTION,
+        b"[" * 100_000,
+        json.dumps(GOOD).encode() + b" " * MAX_QUESTION,
+        b'{"v": NaN}',
+        b'{"v": ' + b"9" * 400 + b"}",
+    ],
+)
+def test_what_is_no_json_or_too_large_is_refused(data: bytes) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        read_question(data)
+
+
+def test_an_answer_goes_nowhere_but_to_a_channel_of_ours() -> None:
+    assert reply_channel("site", ID) == f"redis_optimizer:site:{ID}"
+
+
+def test_an_answer_arrives_as_it_was_sent() -> None:
+    history = {"step": 10.0, "begins": 0.0, "series": {"a.n": [1, 2]}}
+    answer = Answer(facts(), {"caches": {"default": {"hits": 1, "ratio": 0.5}}}, history)
+    assert read_answer(pack_answer(QUESTION, answer), QUESTION) == answer
+
+
+def test_what_is_too_large_is_left_out_and_named() -> None:
+    history = {"step": 10.0, "begins": 0.0, "series": {"a.n": [1] * 360}}
+    views = {f"view {number}": {"requests": 1} for number in range(20_000)}
+    answer = Answer(facts(), {"views": views, "caches": {"n": 1}}, history)
+    data = pack_answer(QUESTION, answer)
+    assert len(data) <= MAX_ANSWER
+    seen = read_answer(data, QUESTION)
+    assert (seen.totals, seen.history) == ({"caches": {"n": 1}}, None)
+    assert seen.dropped == ("history", "views")
+
+
+def message(**changes: Any) -> dict[str, Any]:
+    whole = {"v": 1, "id": ID, "process": facts(), "totals": {}, "history": None, "dropped": []}
+    return whole | changes
+
+
+def deep(levels: int) -> dict[str, Any]:
+    return {"a": deep(levels - 1)} if levels else {}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"v": 2},
+        {"id": "f" * 32},
+        {"process": {}},
+        {"process": facts() | {"pid": "1"}},
+        {"process": facts() | {"pid": True}},
+        {"process": facts() | {"id": "me"}},
+        {"process": facts() | {"host": "\x1b[2J"}},
+        {"process": facts() | {"host": "h" * 1_000}},
+        {"totals": {"caches": 7}},
+        {"totals": {"caches": {"a\nb": 7}}},
+        {"totals": {"caches": {"a": 2**70}}},
+        {"totals": deep(20)},
+        {"history": {}},
+        {"history": {"step": 0, "begins": 0, "series": {}}},
+        {"history": {"step": 10, "begins": 0, "series": {"a": "bc"}}},
+        {"history": {"step": 10, "begins": 0, "series": {"a": [1], "b": [1, 2]}}},
+        {"history": {"step": 10, "begins": 0, "series": {"a": [None]}}},
+        {"history": {"step": 10, "begins": 0, "series": {"a": [0] * 5_000}}},
+        {"history": {"step": 10, "begins": 2**80, "series": {}}},
+        {"dropped": {}},
+    ],
+)
+def test_what_is_no_answer_is_refused(changes: dict[str, Any]) -> None:
+    read_answer(json.dumps(message()).encode(), QUESTION)
+    with pytest.raises(ValueError, match=r"."):
+        read_answer(json.dumps(message(**changes)).encode(), QUESTION)
+
+
+def test_an_answer_that_is_too_large_is_refused() -> None:
+    with pytest.raises(ValueError, match="bytes"):
+        read_answer(b" " * (MAX_ANSWER + 1), QUESTION)
