@@ -33,7 +33,7 @@ class Presence(bootsteps.StartStopStep):
         open_channels()
         # A fork closes it, as when the pool replaces a child: the main process reads nothing that
         # would open it again.
-        self._timer = consumer.timer.call_repeatedly(LOOK, open_channels)
+        self._timer = consumer.timer.call_repeatedly(LOOK, open_channels, ())
 
     def stop(self, consumer: Any) -> None:
         """Stop looking, because the worker stops, or because the broker's connection is lost."""

@@ -1,0 +1,109 @@
+"""A worker's processes are heard when somebody asks for all: where a cache has a tier."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import redis
+from celery import Celery, signals
+
+from redis_optimizer.embedded import HOST, EmbeddedServer
+from redis_optimizer.stats import process
+from redis_optimizer.stats.gather import ask
+from redis_optimizer.stats.messages import Question
+from redis_optimizer.tasks import presence
+from redis_optimizer.tasks.presence import LOOK, Presence
+from tests.cache.caches import channels, counted
+from tests.servers import wait_until
+from tests.tasks.consumer import Consumer
+from tests.tasks.processes import Site
+
+WAIT = 60  # seconds
+
+
+@pytest.fixture
+def kinds(server: EmbeddedServer) -> Iterator[Callable[[], list[str]]]:
+    """Return what asks all processes and returns their kinds."""
+    with redis.Redis(HOST, server.port) as client:
+
+        def gather() -> list[str]:
+            gathered = ask(Question(), 2, through=[client.connection_pool])
+            return [each.facts["kind"] for each in gathered.processes]
+
+        yield gather
+
+
+@pytest.fixture
+def app(server: EmbeddedServer) -> Iterator[Celery]:
+    app = Celery("p", broker=f"redis://{HOST}:{server.port}/0", set_as_current=False)
+    yield app
+    app.close()
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    calls: list[str] = []
+    monkeypatch.setattr(presence, "open_channels", lambda: calls.append("open"))
+    monkeypatch.setattr(process, "_kind", None)
+    return calls
+
+
+def caches(url: str) -> dict[str, Any]:
+    backend = {"BACKEND": "redis_optimizer.cache.TieredCache", "LOCATION": url, "KEY_PREFIX": "t"}
+    return {"CACHES": {"default": backend}}
+
+
+def send(app: Celery, number: int) -> None:
+    for _ in range(number):
+        app.send_task("tests.tasks.site.basic.plain")
+
+
+def test_a_main_process_is_heard_when_ready_and_a_child_after_its_first_job(
+    make_site: Callable[..., Site],
+    app: Celery,
+    kinds: Callable[[], list[str]],
+    server: EmbeddedServer,
+) -> None:
+    site = make_site(tasks=["tests.tasks.site.basic"], settings=caches(server.url))
+    with site.worker("-c", "1", "--max-tasks-per-child", "2"):
+        wait_until(lambda: kinds() == ["worker"], WAIT)
+        send(app, 1)
+        wait_until(lambda: kinds() == ["worker", "worker child"], WAIT)
+        send(app, 1)  # its last: another child takes its place, and has run nothing
+        wait_until(lambda: kinds() == ["worker"], WAIT)
+        send(app, 1)
+        wait_until(lambda: kinds() == ["worker", "worker child"], WAIT)
+
+
+def test_where_no_cache_has_a_tier_nothing_is_opened(
+    make_site: Callable[..., Site], app: Celery, admin: redis.Redis
+) -> None:
+    site = make_site(tasks=["tests.tasks.site.basic"])
+    with site.worker("-c", "1") as worker:
+        send(app, 1)
+        worker.wait_log(" succeeded ")
+        assert channels(admin) == []
+
+
+def test_it_looks_now_and_then_whether_the_channel_is_open(
+    app: Celery, opened: list[str], admin: redis.Redis
+) -> None:
+    consumer = Consumer(app)
+    step = Presence(consumer)
+    step.start(consumer)
+    assert (opened, consumer.seconds) == (["open"], LOOK)
+    with counted(admin) as calls:
+        consumer.tick()
+    assert (len(opened), calls) == (2, {})
+    step.stop(consumer)
+    step.terminate(consumer)
+    assert consumer.cancelled == 1
+    consumer.connection.release()
+
+
+def test_a_child_opens_it_once(opened: list[str]) -> None:
+    presence._begin_child()
+    assert process.facts()["kind"] == "worker child"
+    for _ in range(3):
+        signals.task_prerun.send(None)
+    assert opened == ["open"]
