@@ -37,6 +37,7 @@ MAX_ANSWER: Final = 256 * 1024
 MAX_TEXT: Final = 300  # characters of one string
 MAX_DEPTH: Final = 6
 MAX_NUMBER: Final = 2**63
+MAX_STEPS: Final = 1_000  # of a history
 
 Asks = Literal["stats", "clear"]
 
@@ -235,6 +236,3 @@ def _check_history(history: Mapping[str, Any]) -> None:
             ):
                 return
     raise ValueError("The history has no form that is known here.")
-
-
-MAX_STEPS: Final = 1_000  # of a history

@@ -5,8 +5,10 @@ from collections.abc import Iterator
 from typing import Any, Protocol
 
 from django.core.cache import caches
+from django.utils.module_loading import import_string
 from redis.connection import ConnectionPool
 
+from redis_optimizer.conf import cache_settings
 from redis_optimizer.connections import server_of
 
 __all__ = ["open_channels", "pools"]
@@ -50,11 +52,14 @@ def pools() -> list[ConnectionPool]:
 
 
 def _tiers() -> Iterator[Tier]:
-    for alias in caches:
+    for alias, params in cache_settings().items():
         try:
+            # Backends of others are left alone: to make one may have effects.
+            if not hasattr(import_string(params["BACKEND"]), "tier"):
+                continue
             tier: Any = getattr(caches[alias], "tier", None)
-        except Exception as error:  # another backend's, that cannot be made
+        except Exception as error:
             logger.debug("The cache %r cannot be used: %r", alias, error)
             continue
-        if tier is not None and getattr(tier, "is_told", False):
+        if tier is not None and tier.is_told:
             yield tier
