@@ -1,6 +1,7 @@
 """Sources say what they counted; one that fails hides none of the others."""
 
 import os
+import signal
 
 import pytest
 
@@ -82,5 +83,6 @@ def test_a_forked_child_has_a_history_of_its_own() -> None:
     with registry._lock:  # as another thread of the parent may hold it
         child = os.fork()
         if not child:
+            signal.alarm(30)  # rather than wait for ever
             os._exit(len(registry.history()["series"]))
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -176,6 +177,7 @@ def test_a_forked_child_begins_with_nothing_and_without_the_parents_lock() -> No
     with counts.counter._lock:  # as another thread of the parent may hold it
         child = os.fork()
         if not child:
+            signal.alarm(30)  # rather than wait for ever
             os._exit(counter.series()["buffered"])
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert counter.series()["buffered"] == 1
