@@ -137,6 +137,11 @@ def test_what_is_no_answer_is_refused(changes: dict[str, Any]) -> None:
         read_answer(json.dumps(message(**changes)).encode(), QUESTION)
 
 
+def test_an_answer_that_is_nested_beyond_reason_is_refused() -> None:
+    with pytest.raises(ValueError, match="deep"):
+        read_answer(b"[" * (MAX_ANSWER - 1), QUESTION)
+
+
 def test_an_answer_that_is_too_large_is_refused() -> None:
     with pytest.raises(ValueError, match="bytes"):
         read_answer(b" " * (MAX_ANSWER + 1), QUESTION)
