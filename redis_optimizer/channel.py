@@ -318,7 +318,6 @@ class Channel:
                 raise RedisConnectionError("Sentinel names another master.")
             for subscriber in () if self._stopping.is_set() else self._served:
                 subscriber.on_alive(sent + subscriber.max_staleness)
-
         elif isinstance(event, Message) and self._control is not None:
             self._control.on_message(event.data, lambda *answer: self._publish(link, *answer))
 

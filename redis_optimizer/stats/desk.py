@@ -1,6 +1,7 @@
 """Where control messages arrive, and what this process answers."""
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -38,9 +39,13 @@ class Desk:
         self._source = source
         self._now = now
         self._actions: dict[str, Callable[[], Any]] = {}
-        self._lock = threading.Lock()
+        self.reset()
+
+    def reset(self) -> None:
+        """Count from 0 again, as a forked child does: what its parent counted is the parent's."""
+        self._lock = threading.Lock()  # another thread of the parent may have held the old one
         self._left = float(ANSWERS)
-        self._at = now()
+        self._at = self._now()
         self.answered = 0
         self.ignored = 0
         """Messages that are no question that is known here: forged, say, or of a later version."""
@@ -118,3 +123,5 @@ desk: Final = Desk()
 """That of this process."""
 
 registry.register("messages", desk.totals)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=desk.reset)

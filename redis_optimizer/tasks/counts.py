@@ -28,7 +28,9 @@ class JobCounter:
 
     def reset(self) -> None:
         """Forget everything. A forked child does so: what its parent counted is the parent's."""
-        self._lock = threading.Lock()  # another thread of the parent may have held the old one
+        # Reentrant, as a signal may interrupt it with a call of a task. A new one, as another
+        # thread of the parent may have held the old one.
+        self._lock = threading.RLock()
         self._totals: Counter[str] = Counter()
         self._tasks: dict[str, Counter[str]] = {}
         self._sizes: Counter[str] = Counter()

@@ -2,6 +2,7 @@
 
 import json
 import os
+import threading
 
 import pytest
 from django.core.cache import caches
@@ -87,3 +88,16 @@ def test_what_a_parent_counted_is_not_its_childs(url: str) -> None:
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert series() == before
     assert registry.tiers()
+
+
+def test_a_channel_can_answer_while_somebody_waits_for_its_end(url: str) -> None:
+    with override_settings(CACHES={"default": settings(url)}):
+        caches["default"].get("a")
+        seen: list[object] = []
+        thread = threading.Thread(
+            target=lambda: seen.extend([totals(), series(), channel_totals(), clear()]), daemon=True
+        )
+        with registry._lock:  # as a fork holds it, and whoever stops channels
+            thread.start()
+            thread.join(10)
+            assert len(seen) == 4

@@ -1,12 +1,15 @@
 """A question is answered once; whatever else comes does nothing but count."""
 
 import json
+import os
+import signal
 from typing import Any
 
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from redis_optimizer.stats.desk import ANSWERS, Desk
+from redis_optimizer.stats.desk import desk as shared
 from redis_optimizer.stats.messages import Question, read_answer
 from redis_optimizer.stats.registry import Registry
 
@@ -121,3 +124,15 @@ def test_a_connection_that_is_lost_ends_it(desk: Desk) -> None:
 
     with pytest.raises(RedisConnectionError):
         desk.on_message(Question().pack(), lose)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_forked_child_answers_without_the_parents_lock(published: Published) -> None:
+    with shared._lock:  # as another thread of the parent may hold it
+        child = os.fork()
+        if not child:
+            signal.alarm(30)  # rather than wait for ever
+            shared.on_message(Question().pack(), published)
+            os._exit(shared.answered)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1
