@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 import redis
 from django.conf import settings
+from django.urls import clear_script_prefix
 
 from redis_optimizer.embedded import HOST, EmbeddedServer, ServerNotFound, find_binary
 
@@ -40,8 +41,9 @@ def admin(server: EmbeddedServer) -> Iterator[redis.Redis]:
 
 @pytest.fixture(autouse=True)
 def fresh(admin: redis.Redis) -> Iterator[None]:
-    """Leave neither a tier nor a key to the next test."""
+    """Leave neither a tier nor a key to the next test, nor where the site is mounted."""
     yield
+    clear_script_prefix()
     # Only a test that used a tier has loaded the registry.
     if registry := sys.modules.get("redis_optimizer.cache.registry"):
         registry.shutdown()
