@@ -141,6 +141,15 @@ class Tier:
             if self._started:
                 return
             self._started = True
+        try:
+            self._begin()
+        except BaseException:
+            with self._lock:
+                self._started = False
+                self._reads_before = 0
+            raise
+
+    def _begin(self) -> None:
         if self.options.COHERENCE == "ttl":
             self.store.open()
             self._ready.set()
@@ -158,9 +167,6 @@ class Tier:
             # No thread to be had, perhaps because the interpreter is shutting down. Reading works
             # without one.
             logger.debug("The tier could not start: %s", error)
-            with self._lock:
-                self._started = False
-                self._reads_before = 0
 
     def wait_ready(self, timeout: float) -> bool:
         """Start, and wait until values are kept.

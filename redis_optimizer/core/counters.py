@@ -46,21 +46,28 @@ class History:
         it where it was. After a longer pause all of it is put into the last whole step.
 
         Args:
-            totals: By name; one that is lower than before began anew.
-            at: Seconds since the epoch. A clock that was set back does no harm.
+            totals: By name; one that is lower than before was read amid a change, and counts again
+                when it is higher than ever.
+            at: Seconds since the epoch. Where a clock is set back, what grew after that moment is
+                put into its step.
         """
         now = int(at // self.step)
+        late = []
+        while self._grown and self._grown[-1][0] > now:
+            late.append(self._grown.pop()[1])
+        for grown in late:
+            self._add(now, grown)
         if self._since is not None:
             grown = {
                 name: growth
                 for name, total in totals.items()
-                if name in self._last and (growth := _growth(self._last[name], total))
+                if name in self._last and (growth := total - self._last[name]) > 0
             }
             if grown:
-                self._add(max(self._since, now - 1), grown)
+                self._add(min(max(self._since, now - 1), now), grown)
         for name, total in totals.items():
             if name in self._last or len(self._last) < MAX_SERIES:
-                self._last[name] = total
+                self._last[name] = max(total, self._last.get(name, total))
         self._since = now
 
     def next_look(self, at: float) -> float:
@@ -154,7 +161,3 @@ def add_up(trees: Iterable[Mapping[str, Any]], *, largest: Collection[str] = ())
 
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _growth(before: Number, now: Number) -> Number:
-    return now - before if now >= before else now

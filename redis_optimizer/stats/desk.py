@@ -14,13 +14,16 @@ from redis_optimizer.stats.messages import Answer, pack_answer, read_question, r
 from redis_optimizer.stats.process import facts
 from redis_optimizer.stats.registry import Registry, registry
 
-__all__ = ["ANSWERS", "Desk", "desk"]
+__all__ = ["ANSWERS", "BURST", "Desk", "desk"]
 
 logger = logging.getLogger("redis_optimizer.stats")
 
 ANSWERS: Final = 5
-"""Questions that a process answers in a second at most. Whoever may publish can ask a thousand
-times, and each answer is many times as large as the question."""
+"""Questions that a process answers in a second. Whoever may publish can ask a thousand times, and
+each answer is many times as large as the question."""
+
+BURST: Final = 20
+"""Questions that it answers at once: one comes on each channel, and several people may look."""
 
 Publish = Callable[[str, bytes], None]
 
@@ -44,7 +47,7 @@ class Desk:
     def reset(self) -> None:
         """Count from 0 again, as a forked child does: what its parent counted is the parent's."""
         self._lock = threading.Lock()  # another thread of the parent may have held the old one
-        self._left = float(ANSWERS)
+        self._left = float(BURST)
         self._at = self._now()
         self.answered = 0
         self.ignored = 0
@@ -111,7 +114,7 @@ class Desk:
     def _may_answer(self) -> bool:
         with self._lock:  # a process has a channel to each server
             now = self._now()
-            self._left = min(self._left + (now - self._at) * ANSWERS, ANSWERS)
+            self._left = min(self._left + (now - self._at) * ANSWERS, BURST)
             self._at = now
             if self._left < 1:
                 return False

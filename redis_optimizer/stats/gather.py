@@ -2,9 +2,9 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Final
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import Final
 
 from redis.connection import AbstractConnection, ConnectionPool
 from redis.exceptions import RedisError, ResponseError
@@ -12,117 +12,31 @@ from redis.exceptions import RedisError, ResponseError
 from redis_optimizer.channel import CLIENT_NAME
 from redis_optimizer.conf import get_settings
 from redis_optimizer.connections import channel_connection
-from redis_optimizer.core.counters import add_up, merge
+from redis_optimizer.core.counters import add_up
+from redis_optimizer.stats.gathered import Gathered, Process, Silent
 from redis_optimizer.stats.messages import (
     MAX_ANSWER,
     Answer,
     Question,
     control_channel,
+    new_id,
     read_answer,
     reply_channel,
 )
 from redis_optimizer.stats.servers import pools
 
-__all__ = ["TIMEOUT", "Gathered", "Process", "Silent", "ask", "gather"]
+__all__ = ["TIMEOUT", "ask", "gather"]
 
 TIMEOUT: Final = 0.8
 """Seconds for which answers are awaited."""
 
-CONNECT_TIMEOUT: Final = 2.0
+CONNECT_TIMEOUT: Final = 1.0
+"""Seconds for which a server is awaited that hangs, before the others are listened to."""
 
-LARGEST: Final = ("staleness_bound",)
-"""Numbers of which that of the site is the largest of its processes'."""
+MAX_IGNORED: Final = 1_000
+"""Messages that are read beside the answers, so that a flood of them comes to an end."""
 
 Clock = Callable[[], float]
-
-
-@dataclass(frozen=True, slots=True)
-class Process:
-    """What one process answered.
-
-    Args:
-        facts: See `redis_optimizer.stats.process.facts`.
-        totals: What it counted since it began, by source.
-        history: Its last hour, where that was asked for.
-        seconds: How long its answer took.
-        dropped: Parts that its answer had no room for.
-    """
-
-    facts: Mapping[str, Any]
-    totals: Mapping[str, Any]
-    history: Mapping[str, Any] | None
-    seconds: float
-    dropped: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Silent:
-    """A process that has a channel and did not answer in time.
-
-    Args:
-        pid: Its number, None where the server does not tell.
-        address: Of its channel, as the server sees it; "" where that is not known.
-        is_certain: False where it may be a process of another site on that server.
-    """
-
-    pid: int | None
-    address: str = ""
-    is_certain: bool = True
-
-
-@dataclass(frozen=True)
-class Gathered:
-    """What came of a question.
-
-    Args:
-        processes: Those that answered. A process without a channel is not seen: it has not read a
-            cache with a tier yet, or that cache needs no channel.
-        silent: Those that did not answer in time.
-        commands: What asking and answering cost, in commands.
-        seconds: How long it took.
-        ignored: Messages that were no answers.
-        unreachable: What went wrong with servers that could not be asked.
-    """
-
-    processes: list[Process] = field(default_factory=list)
-    silent: list[Silent] = field(default_factory=list)
-    commands: int = 0
-    seconds: float = 0.0
-    ignored: int = 0
-    unreachable: list[str] = field(default_factory=list)
-
-    def totals(self) -> dict[str, Any]:
-        """Return what all processes counted, together."""
-        return add_up((each.totals for each in self.processes), largest=LARGEST)
-
-    def history(self) -> dict[str, Any]:
-        """Return the last hour of all processes, together."""
-        return merge(process.history for process in self.processes if process.history)
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return it as JSON can hold it."""
-        return {
-            "processes": [
-                {
-                    "process": dict(each.facts),
-                    "totals": dict(each.totals),
-                    "history": each.history,
-                    "seconds": round(each.seconds, 6),
-                    "dropped": list(each.dropped),
-                }
-                for each in self.processes
-            ],
-            "silent": [
-                {"pid": each.pid, "address": each.address, "is_certain": each.is_certain}
-                for each in self.silent
-            ],
-            "totals": self.totals(),
-            "history": self.history(),
-            "commands": self.commands,
-            "seconds": round(self.seconds, 6),
-            "ignored": self.ignored,
-            "unreachable": self.unreachable,
-        }
 
 
 def gather(timeout: float = TIMEOUT, *, history: bool = False) -> Gathered:
@@ -152,7 +66,7 @@ def ask(
     """Ask a question of every process that has a channel.
 
     Args:
-        question: What is asked.
+        question: What is asked; each server is asked under an id of its own.
         timeout: Seconds to wait for those that do not answer.
         through: A pool for each server; those of this site's caches unless given.
         now: Clock in seconds; must be monotonic.
@@ -170,14 +84,16 @@ def ask(
     try:
         for pool in servers:
             try:
-                asked.append(Asking(pool, question, now))
+                # One server may have two names: its answers must not be counted for both.
+                asked.append(Asking(pool, replace(question, id=new_id()), now))
             except (RedisError, OSError) as error:
                 errors.append(error)
         if not asked:
             raise errors[0]
+        until = now() + timeout  # from here: a server that hangs takes no time of the others
         for asking in asked:
             try:
-                asking.listen(began + timeout)
+                asking.listen(until)
             except (RedisError, OSError) as error:
                 errors.append(error)
     finally:
@@ -185,10 +101,12 @@ def ask(
             asking.close()
     found: dict[str, Process] = {}  # one with channels to two servers answers twice
     for asking in asked:
-        found |= asking.answers
+        for id, process in asking.answers.items():
+            found[id] = _join(found.get(id), process)
     return Gathered(
         processes=sorted(found.values(), key=lambda each: (each.facts["kind"], each.facts["pid"])),
         silent=[silent for asking in asked for silent in asking.silent()],
+        missing=sum(asking.missing for asking in asked),
         commands=sum(asking.commands for asking in asked),
         seconds=now() - began,
         ignored=sum(asking.ignored for asking in asked),
@@ -213,6 +131,7 @@ class Asking:
     def __init__(self, pool: ConnectionPool, question: Question, now: Clock) -> None:
         self.answers: dict[str, Process] = {}
         self.ignored = 0
+        self._heard: Counter[int] = Counter()  # by pid: a process answers on each of its channels
         self._question = question
         self._now = now
         namespace = get_settings().NAMESPACE
@@ -238,13 +157,20 @@ class Asking:
     @property
     def commands(self) -> int:
         """Return how many commands were sent, by all who took part."""
-        return self._own_commands + len(self.answers)
+        return self._own_commands + self._heard.total()
+
+    @property
+    def missing(self) -> int:
+        """Return how many channels heard the question on which no answer came."""
+        return max(self._receivers - self._heard.total(), 0)
 
     def listen(self, until: float) -> None:
-        """Wait for the answers of all who heard the question, at most until then."""
-        while len(self.answers) < self._receivers:
-            left = until - self._now()
-            if left <= 0 or not self._ear.can_read(left):
+        """Wait for the answers of all who heard the question, at most until then.
+
+        Those that have arrived by then are read all the same.
+        """
+        for _ in range(self._receivers + MAX_IGNORED):
+            if not self.missing or not self._ear.can_read(max(until - self._now(), 0)):
                 return
             match self._ear.read_response():
                 case [b"message", _, bytes(data)] if len(data) <= MAX_ANSWER:
@@ -254,10 +180,9 @@ class Asking:
 
     def silent(self) -> list[Silent]:
         """Return who heard the question and did not answer."""
-        missing = self._receivers - len(self.answers)
-        if missing <= 0:
+        if not self.missing:
             return []
-        answered = Counter(process.facts["pid"] for process in self.answers.values())
+        answered = self._heard.copy()
         left = []
         for pid, address in self._known:
             if answered[pid]:
@@ -265,9 +190,9 @@ class Asking:
             else:
                 left.append((pid, address))
         # More than there can be: some listen to the control channel of another site.
-        is_certain = len(left) <= missing
+        is_certain = len(left) <= self.missing
         named = [Silent(pid, address, is_certain) for pid, address in left]
-        return named + [Silent(None)] * max(missing - len(left), 0)
+        return named + [Silent(None)] * max(self.missing - len(left), 0)
 
     def close(self) -> None:
         """End the subscription."""
@@ -279,13 +204,17 @@ class Asking:
         except ValueError:
             self.ignored += 1
             return
-        self.answers[answer.process["id"]] = Process(
-            answer.process,
-            answer.totals,
-            answer.history,
-            self._now() - self._began,
-            answer.dropped,
-        )
+        seconds = self._now() - self._began
+        process = Process(answer.process, answer.totals, answer.history, seconds, answer.dropped)
+        id = answer.process["id"]
+        self.answers[id] = _join(self.answers.get(id), process)
+        self._heard[answer.process["pid"]] += 1
+
+
+def _join(before: Process | None, now: Process) -> Process:
+    """Return the later of two answers of one process; what was done for either was done."""
+    done = [each.totals["done"] for each in (before, now) if each and "done" in each.totals]
+    return replace(now, totals={**now.totals, "done": add_up(done)}) if done else now
 
 
 def _channels(connection: AbstractConnection) -> list[tuple[int, str]]:

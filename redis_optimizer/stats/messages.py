@@ -9,7 +9,6 @@ import re
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from math import isfinite
 from typing import Any, Final, Literal
 
 from redis_optimizer.channel import CONTROL
@@ -20,6 +19,7 @@ __all__ = [
     "Answer",
     "Question",
     "control_channel",
+    "new_id",
     "pack_answer",
     "read_answer",
     "read_question",
@@ -54,7 +54,8 @@ _FACTS: Final[dict[str, type | tuple[type, ...]]] = {
 }
 
 
-def _new_id() -> str:
+def new_id() -> str:
+    """Return an id for a question."""
     return uuid.uuid4().hex
 
 
@@ -70,7 +71,7 @@ class Question:
 
     asks: Asks = "stats"
     history: bool = False
-    id: str = field(default_factory=_new_id)
+    id: str = field(default_factory=new_id)
 
     def pack(self) -> bytes:
         """Return it as it is sent."""
@@ -85,7 +86,8 @@ class Answer:
         process: See `redis_optimizer.stats.process.facts`.
         totals: What it counted, by source.
         history: The last hour, if that was asked for and has room.
-        dropped: Parts that were left out because the answer had no room for them.
+        dropped: Parts that were left out: the answer had no room for them, or they have a form
+            that nobody would accept.
     """
 
     process: Mapping[str, Any]
@@ -123,13 +125,28 @@ def read_question(data: bytes) -> Question:
 
 
 def pack_answer(question: Question, answer: Answer) -> bytes:
-    """Return an answer as it is sent; what is largest is left out where there is no room."""
-    totals, history, dropped = dict(answer.totals), answer.history, list(answer.dropped)
+    """Return an answer as it is sent.
+
+    What is largest is left out where there is no room. What would have the whole refused is cut or
+    left out: the name of a view may be of any length.
+    """
+    dropped = list(answer.dropped)
+    totals, history = _tidy(answer.totals), _tidy(answer.history)
+    for name in [name for name, part in totals.items() if not isinstance(part, dict)]:
+        dropped.append(name)
+        del totals[name]
+    if history is not None:
+        try:
+            _check_history(history)
+        except ValueError:
+            dropped.append("history")
+            history = None
+    process = _tidy(answer.process)
     while True:
         message: dict[str, Any] = {
             "v": VERSION,
             "id": question.id,
-            "process": answer.process,
+            "process": process,
             "totals": totals,
             "history": history,
             "dropped": dropped,
@@ -174,7 +191,7 @@ def read_answer(data: bytes, question: Question) -> Answer:
 
 
 def _dump(value: Any) -> bytes:
-    return json.dumps(value, separators=(",", ":"), default=str).encode()
+    return json.dumps(value, separators=(",", ":")).encode()
 
 
 def _load(data: bytes, max_bytes: int) -> Any:
@@ -194,7 +211,7 @@ def _check_facts(process: Mapping[str, Any]) -> None:
     for name, kind in _FACTS.items():
         value = process.get(name)
         if not isinstance(value, kind) or isinstance(value, bool):
-            raise ValueError(f"The process's {name} is {value!r:.100}.")
+            raise ValueError(f"The process's {name} is of another type.")
     if not _ID.fullmatch(process["id"]):
         raise ValueError("The process's id is none.")
 
@@ -207,7 +224,7 @@ def _check_plain(value: Any, depth: int = 0) -> None:
         if len(value) > MAX_TEXT or not value.isprintable():
             raise ValueError("It holds a text that is too long or not printable.")
     elif isinstance(value, int | float):
-        if not isfinite(value) or abs(value) > MAX_NUMBER:
+        if not abs(value) <= MAX_NUMBER:  # nor is NaN
             raise ValueError("It holds a number that is too large.")
     elif isinstance(value, dict):
         for name, inner in value.items():
@@ -216,6 +233,27 @@ def _check_plain(value: Any, depth: int = 0) -> None:
     elif isinstance(value, list):
         for inner in value:
             _check_plain(inner, depth + 1)
+
+
+def _tidy(value: Any, depth: int = 0) -> Any:
+    """Return what `_check_plain` accepts of it."""
+    if isinstance(value, Mapping | list | tuple) and depth >= MAX_DEPTH:
+        return None
+    if isinstance(value, Mapping):
+        return {_cut(name): _tidy(inner, depth + 1) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_tidy(inner, depth + 1) for inner in value]
+    if isinstance(value, int | float):
+        return value if abs(value) <= MAX_NUMBER else None
+    return value if value is None else _cut(value if isinstance(value, str) else str(value))
+
+
+def _cut(text: Any) -> Any:
+    """Return a text that is short and printable; of a name that is no text, the name."""
+    if not isinstance(text, str) or (len(text) <= MAX_TEXT and text.isprintable()):
+        return text
+    shown = "".join(letter if letter.isprintable() else "?" for letter in text[: MAX_TEXT + 1])
+    return shown if len(shown) <= MAX_TEXT else f"{shown[: MAX_TEXT - 1]}…"
 
 
 def _check_history(history: Mapping[str, Any]) -> None:

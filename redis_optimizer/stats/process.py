@@ -37,6 +37,8 @@ def facts() -> dict[str, Any]:
         since the epoch), command (the program, and which management command; no other arguments),
         version and python.
     """
+    if _pid != os.getpid():  # uWSGI forks without a word to Python
+        _begin()
     return {
         "id": _id,
         "pid": os.getpid(),
@@ -72,12 +74,14 @@ def _words() -> list[str]:
 
 
 def _begin() -> None:
-    global _id, _started
+    global _id, _pid, _started
+    _pid = os.getpid()
     _id = uuid.uuid4().hex
     _started = round(time.time(), 3)
 
 
 _id = ""
+_pid = 0
 _started = 0.0
 _begin()
 if hasattr(os, "register_at_fork"):

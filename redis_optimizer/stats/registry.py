@@ -55,7 +55,8 @@ class Registry:
 
     def totals(self) -> dict[str, Any]:
         """Return what was counted since the process began, by source."""
-        return {name: self._call(name, totals) for name, (totals, _) in self._sources.items()}
+        sources = list(self._sources.items())  # a part may be imported meanwhile
+        return {name: self._call(name, totals) for name, (totals, _) in sources}
 
     def look(self) -> float:
         """Bring the history up to date.
@@ -63,15 +64,15 @@ class Registry:
         Returns:
             The seconds after which it is worth doing again.
         """
-        at = self._clock()
-        grown = {
-            f"{name}.{key}": value
-            for name, (_, series) in self._sources.items()
-            if series is not None
-            for key, value in self._call(name, series).items()
-        }
-        with self._lock:
-            self._history.note(grown, at)
+        with self._lock:  # around the reading, too: who reads first is to note it first
+            at = self._clock()
+            totals = {
+                f"{name}.{key}": value
+                for name, (_, series) in list(self._sources.items())
+                if series is not None
+                for key, value in self._call(name, series).items()
+            }
+            self._history.note(totals, at)
             return self._history.next_look(at)
 
     def history(self) -> dict[str, Any]:

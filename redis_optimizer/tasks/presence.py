@@ -4,6 +4,7 @@ The main process does it when it is ready, a child at its first job. Where no ca
 a tier, neither opens anything.
 """
 
+import os
 from typing import Any, Final
 
 from celery import bootsteps, signals
@@ -46,12 +47,19 @@ class Presence(bootsteps.StartStopStep):
         self.stop(consumer)
 
 
+_main = 0  # the id of the worker's main process
+
+
 def _add(sender: Any, **kwargs: Any) -> None:
+    global _main
+    _main = os.getpid()
     set_kind("worker")
     sender.app.steps["consumer"].add(Presence)
 
 
 def _begin_child(**kwargs: Any) -> None:
+    if os.getpid() == _main:  # a solo pool, which has no children, says so all the same
+        return
     set_kind("worker child")
     signals.task_prerun.connect(_open_once, dispatch_uid=_UID)
 

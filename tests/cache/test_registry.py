@@ -12,7 +12,7 @@ from django.core.cache import caches
 from django.test import override_settings
 
 from redis_optimizer.cache import TieredCache, registry
-from redis_optimizer.channel import CLIENT_NAME
+from redis_optimizer.channel import CLIENT_NAME, Channel
 from tests.servers import wait_until
 
 from .caches import QUIET, channels, deaf, is_kept, keep, settle, tiered
@@ -107,6 +107,21 @@ def test_switching_the_package_off_and_on_leaves_nothing_behind_that_hears_of_no
         before.get("a")
         after.set("a", 2)
         assert before.get("a") == 2
+
+
+def test_a_tier_that_could_not_start_starts_when_it_can(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*args: Any) -> bool:
+        raise RuntimeError("can't start new thread")
+
+    with override_settings(CACHES={"default": alias(url)}):
+        tier = caches["default"].tier
+        with monkeypatch.context() as patch:
+            patch.setattr(Channel, "subscribe", refuse)
+            with pytest.raises(RuntimeError):
+                tier.start()
+        assert tier.wait_ready(20)
 
 
 def test_a_shutdown_ends_threads_and_connections_and_reads_begin_anew(

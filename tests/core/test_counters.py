@@ -66,11 +66,22 @@ def test_a_clock_that_is_set_back_loses_nothing() -> None:
     assert sum(history.snapshot(BEGIN + 121)["series"]["hits"]) == 8
 
 
-def test_a_total_that_fell_began_anew() -> None:
+def test_after_a_clock_was_set_back_the_history_goes_on() -> None:
     history = History()
-    history.note({"hits": 50}, BEGIN)
-    history.note({"hits": 4}, BEGIN + 10)
-    assert history.snapshot(BEGIN + 10)["series"] == {"hits": [4, 0]}
+    history.note({"hits": 0}, BEGIN + 99_000)
+    history.note({"hits": 1}, BEGIN + 99_010)
+    for step in range(20):
+        history.note({"hits": 2 + step}, BEGIN + 10 * step)
+    assert sum(history.snapshot(BEGIN + 200)["series"]["hits"]) == 21
+
+
+def test_a_total_that_is_lower_for_a_moment_grows_when_it_is_higher_than_ever() -> None:
+    # It was read while another thread had counted the one half, and not yet the other.
+    history = History()
+    history.note({"avoided": 1000}, BEGIN)
+    history.note({"avoided": 990}, BEGIN + 10)
+    history.note({"avoided": 1003}, BEGIN + 20)
+    assert history.snapshot(BEGIN + 20)["series"] == {"avoided": [3, 0]}
 
 
 def test_names_are_bounded() -> None:

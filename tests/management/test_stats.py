@@ -18,7 +18,8 @@ from django.test import override_settings
 from redis_optimizer.embedded import EmbeddedServer
 from redis_optimizer.management.commands import redis_optimizer_clear as clear_command
 from redis_optimizer.management.commands import redis_optimizer_stats as stats_command
-from redis_optimizer.stats.gather import Gathered, Process, Silent
+from redis_optimizer.management.stats.prometheus import as_prometheus
+from redis_optimizer.stats.gathered import Gathered, Process, Silent
 from tests.servers import wait_until
 from tests.stats.processes import ROOT, Reader, readers
 
@@ -32,6 +33,8 @@ FACTS = {
     "version": "0.1.0",
     "python": "3.13.0",
 }
+
+UNSURE = [Silent(17, "h:1", is_certain=False), Silent(18, "h:2", is_certain=False)]
 
 
 @pytest.fixture(scope="module")
@@ -124,11 +127,11 @@ def test_it_looks_again_until_it_is_stopped(site: list[Reader]) -> None:
 @pytest.mark.parametrize(
     ("gathered", "code", "words"),
     [
-        (Gathered(silent=[Silent(17, "h:1")]), 3, "Did not answer: pid 17 (h:1)."),
-        (Gathered([Process(FACTS, {}, None, 0.1)], [Silent(None)]), 3, "does not name"),
+        (Gathered(silent=[Silent(17, "h:1")], missing=1), 3, "Did not answer: pid 17 (h:1)."),
+        (Gathered([Process(FACTS, {}, None, 0.1)], [Silent(None)], 1), 3, "does not name"),
+        (Gathered([Process(FACTS, {}, None, 0.1)], UNSURE, 1), 3, "1 of these did not answer: pid"),
         (Gathered(unreachable=["ConnectionError: refused"]), 3, "refused"),
         (Gathered(), 4, "No process has a channel."),
-        (Gathered(silent=[Silent(17, "h:1", is_certain=False)]), 4, "No process"),
     ],
 )
 def test_scripts_are_told_who_did_not_answer(
@@ -249,15 +252,70 @@ def test_clear_empties_a_cache_once_that_is_confirmed(
     monkeypatch.delattr("builtins.input")
     run("redis_optimizer_clear", "--cache", "plain", "--no-input")
     assert caches["plain"].get("a") is None
+
+
+def test_clear_touches_no_cache_before_all_are_known_and_confirmed(
+    found: Callable[[Gathered], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found(Gathered())
+    caches["plain"].set("a", 1)
     with pytest.raises(CommandError, match="nowhere"):
-        run("redis_optimizer_clear", "--cache", "nowhere", "--no-input")
+        run("redis_optimizer_clear", "--cache", "plain", "--cache", "nowhere", "--no-input")
+    answers = iter(["yes", "no"])
+    monkeypatch.setattr("builtins.input", lambda question: next(answers))
+    with pytest.raises(CommandError, match="Nothing was cleared"):
+        run("redis_optimizer_clear", "--cache", "plain", "--cache", "default")
+
+    def end(question: str) -> str:
+        raise EOFError
+
+    monkeypatch.setattr("builtins.input", end)
+    with pytest.raises(CommandError, match="Nothing was cleared"):
+        run("redis_optimizer_clear", "--cache", "plain")
+    assert caches["plain"].get("a") == 1
 
 
-def test_clear_says_who_did_not(found: Callable[[Gathered], None]) -> None:
-    found(Gathered(silent=[Silent(17, "h:1")]))
-    with pytest.raises(CommandError, match="pid 17") as raised:
+def test_clear_says_that_a_cache_is_down(found: Callable[[Gathered], None]) -> None:
+    found(Gathered())
+    with EmbeddedServer() as own:
+        gone = own.url
+    down = {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": gone}
+    with (
+        override_settings(CACHES={"default": down}),
+        pytest.raises(CommandError, match="'default' could not be cleared"),
+    ):
+        run("redis_optimizer_clear", "--cache", "default", "--no-input")
+
+
+@pytest.mark.parametrize(
+    ("gathered", "words"),
+    [
+        (Gathered(silent=[Silent(17, "h:1")], missing=1), "pid 17"),
+        (Gathered(silent=UNSURE, missing=1), "1 of these did not answer"),
+        (Gathered(unreachable=["ConnectionError: refused"]), "refused"),
+    ],
+)
+def test_clear_says_who_did_not(
+    found: Callable[[Gathered], None], gathered: Gathered, words: str
+) -> None:
+    found(gathered)
+    with pytest.raises(CommandError, match=words) as raised:
         run("redis_optimizer_clear")
     assert raised.value.returncode == 3
+
+
+def test_prometheus_tells_containers_apart(found: Callable[[Gathered], None]) -> None:
+    totals = {"caches": {"default": {"hits": 1}}}
+    twin = Process(FACTS | {"id": "1" * 32}, totals, None, 0.1)
+    found(Gathered([Process(FACTS, totals, None, 0.1), twin], missing=0))
+    lines = run("redis_optimizer_stats", "--prometheus").splitlines()
+    assert len(lines) == len(set(lines))
+    assert sum('process="11111111"' in line and "cache_hits" in line for line in lines) == 1
+
+
+def test_prometheus_counts_answers_that_did_not_come() -> None:
+    text = as_prometheus(Gathered(silent=UNSURE, missing=1))
+    assert "redis_optimizer_processes_silent 1\n" in text
 
 
 def test_the_asking_process_opens_no_channel(site: list[Reader], admin: redis.Redis) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from redis_optimizer.stats.desk import ANSWERS, Desk
+from redis_optimizer.stats.desk import ANSWERS, BURST, Desk
 from redis_optimizer.stats.desk import desk as shared
 from redis_optimizer.stats.messages import Question, read_answer
 from redis_optimizer.stats.registry import Registry
@@ -98,15 +98,15 @@ def test_a_flood_of_questions_is_answered_a_few_times_a_second(
 ) -> None:
     for _ in range(1_000):
         desk.on_message(Question().pack(), published)
-    assert (len(published), desk.refused) == (ANSWERS, 1_000 - ANSWERS)
+    assert (len(published), desk.refused) == (BURST, 1_000 - BURST)
     clock.at += 1
     for _ in range(1_000):
         desk.on_message(Question("clear").pack(), published)
-    assert len(published) == 2 * ANSWERS
+    assert len(published) == BURST + ANSWERS
     clock.at += 3600
     for _ in range(1_000):
         desk.on_message(Question().pack(), published)
-    assert len(published) == 3 * ANSWERS
+    assert len(published) == 2 * BURST + ANSWERS
 
 
 def test_an_error_of_a_source_does_not_end_the_channel(

@@ -6,6 +6,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from itertools import chain, repeat
 
 import pytest
 import redis
@@ -15,12 +16,19 @@ from redis_optimizer.cache import TieredCache
 from redis_optimizer.channel import Channel
 from redis_optimizer.embedded import HOST, EmbeddedServer
 from redis_optimizer.stats import Gathered, gather
-from redis_optimizer.stats.desk import Desk
-from redis_optimizer.stats.gather import Process, Silent, ask
-from redis_optimizer.stats.messages import Answer, Question, pack_answer, reply_channel
+from redis_optimizer.stats.desk import ANSWERS, BURST, Desk
+from redis_optimizer.stats.gather import MAX_IGNORED, Asking, ask
+from redis_optimizer.stats.gathered import Process, Silent
+from redis_optimizer.stats.messages import (
+    Answer,
+    Question,
+    pack_answer,
+    read_question,
+    reply_channel,
+)
 from redis_optimizer.stats.process import facts
-from redis_optimizer.stats.registry import Registry
-from tests.cache.caches import counted, tiered
+from redis_optimizer.stats.registry import Registry, registry
+from tests.cache.caches import counted, keep, tiered
 from tests.cache.conftest import _no_tiers, url
 from tests.channel.listeners import Listener
 from tests.servers import wait_until
@@ -75,6 +83,7 @@ def test_eight_processes_answer_by_a_command_each(admin: redis.Redis) -> None:
         assert len(gathered.processes) == 7
         (silent,) = gathered.silent
         assert (silent.pid, silent.is_certain) == (processes[3].pid, True)
+        assert gathered.missing == 1
         assert silent.address.startswith(HOST)
         assert gathered.seconds >= 2
 
@@ -134,6 +143,87 @@ def test_a_process_on_two_servers_is_one(url: str) -> None:
         assert gathered.silent == []
 
 
+def test_what_is_cleared_through_two_servers_is_told_as_one(url: str) -> None:
+    with (
+        EmbeddedServer() as own,
+        override_settings(CACHES={"default": _settings(url), "other": _settings(own.url)}),
+    ):
+        from django.core.cache import caches
+
+        for alias in ("default", "other"):
+            cache = caches[alias]
+            assert isinstance(cache, TieredCache)
+            assert cache.tier.wait_ready(10)
+            keep(cache, {f"{alias}:a": 1, f"{alias}:b": 2})
+        (process,) = ask(Question("clear"), PATIENT).processes
+        assert process.totals["done"]["entries"] >= 4  # the second time there is nothing left
+
+
+def test_a_server_with_two_names_is_no_riddle(url: str, subscriber: Callable[[str], None]) -> None:
+    other = _settings(url.replace(HOST, "localhost"))
+    with override_settings(CACHES={"default": _settings(url), "other": other}):
+        from django.core.cache import caches
+
+        for alias in ("default", "other"):
+            assert caches[alias].tier.wait_ready(10)
+        gathered = gather(PATIENT)
+        assert [process.facts["pid"] for process in gathered.processes] == [os.getpid()]
+        assert (gathered.silent, gathered.missing, gathered.ignored) == ([], 0, 0)
+        assert gathered.commands == 2 * (3 + 2)  # an answer on each channel to each question
+        assert gathered.seconds < PATIENT / 2
+        subscriber("redis_optimizer:channel:1")
+        gathered = gather(2)
+        assert ({silent.pid for silent in gathered.silent}, gathered.missing) == ({1}, 2)
+
+
+def test_a_server_that_hangs_takes_no_time_of_the_others(
+    url: str, pool: redis.ConnectionPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiered(url)
+    monkeypatch.setitem(registry._sources, "slow", (_take_a_moment, None))
+    clock = chain([0.0], repeat(1_000.0))  # asking took that long
+    with EmbeddedServer() as hung, redis.Redis(HOST, hung.port) as client:
+        hung.freeze()
+        gathered = ask(
+            Question(), PATIENT, through=[client.connection_pool, pool], now=lambda: next(clock)
+        )
+        hung.thaw()
+    assert [process.facts["pid"] for process in gathered.processes] == [os.getpid()]
+    (error,) = gathered.unreachable
+    assert "TimeoutError" in error
+    assert gathered.missing == 0
+
+
+def test_an_answer_that_has_arrived_is_read_though_the_time_is_over(
+    url: str, pool: redis.ConnectionPool
+) -> None:
+    tiered(url)
+    asking = Asking(pool, Question(), time.monotonic)
+    try:
+        assert asking._ear.can_read(PATIENT)
+        asking.listen(time.monotonic() - 1)
+        assert (len(asking.answers), asking.missing) == (1, 0)
+    finally:
+        asking.close()
+
+
+def test_a_flood_of_answers_comes_to_an_end(
+    pool: redis.ConnectionPool, admin: redis.Redis, subscriber: Callable[[str], None]
+) -> None:
+    subscriber("a")
+    question = Question()
+    asking = Asking(pool, question, time.monotonic)
+    try:
+        pipeline = admin.pipeline(transaction=False)
+        for _ in range(MAX_IGNORED + 50):
+            pipeline.publish(reply_channel("default", question.id), b"{}")
+        pipeline.execute()
+        asking.listen(time.monotonic() + PATIENT)
+        assert asking.ignored == MAX_IGNORED + 1
+    finally:
+        asking.close()
+
+
 def test_a_server_that_is_gone_is_named_and_the_others_are_asked(url: str) -> None:
     with EmbeddedServer() as own:
         gone = own.url
@@ -178,6 +268,7 @@ def test_channels_of_another_site_are_not_accused(
         subscriber("redis_optimizer:channel:17")
         silent = ask(Question(), 0.05, through=[pool]).silent
         assert {(each.pid, each.is_certain) for each in silent} == {(17, False), (18, False)}
+        assert ask(Question(), 0.05, through=[pool]).missing == 1
         pubsub.close()
 
 
@@ -201,21 +292,25 @@ def test_what_is_no_answer_is_counted_and_not_believed(
 ) -> None:
     subscriber("a")
     subscriber("b")
-    question = Question()
-    channel = reply_channel("default", question.id)
-    forged = pack_answer(question, Answer(facts() | {"pid": "rm -rf"}, {}))
-    good = pack_answer(question, Answer(facts(), {"jobs": {"sent": 3}}))
+    asked = admin.pubsub()
+    asked.subscribe(CONTROL)
+    asked.get_message(timeout=5)
 
     def answer() -> None:
-        wait_until(lambda: admin.pubsub_numsub(channel)[0][1] == 1, 10)
-        for data in (b"", b"[]", b"x" * 300_000, forged, good, good):
-            admin.publish(channel, data)
+        told = wait_until(lambda: asked.get_message(timeout=1), 10)
+        question = read_question(told["data"].encode())
+        forged = pack_answer(question, Answer(facts() | {"pid": "rm -rf"}, {}))
+        good = pack_answer(question, Answer(facts(), {"jobs": {"sent": 3}}))
+        large = good.replace(b'"sent":3', b'"sent":1' + b"0" * 400)
+        for data in (b"", b"[]", b"x" * 300_000, forged, large, good, good):
+            admin.publish(reply_channel("default", question.id), data)
 
     thread = threading.Thread(target=answer)
     thread.start()
-    gathered = ask(question, 3, through=[pool])
+    gathered = ask(Question(), 3, through=[pool])
     thread.join(10)
-    assert gathered.ignored == 4
+    asked.close()
+    assert gathered.ignored == 5
     (process,) = gathered.processes  # the second copy is of the same process
     assert process.totals == {"jobs": {"sent": 3}}
     assert len(gathered.silent) == 1
@@ -236,7 +331,7 @@ def test_a_flood_of_questions_is_not_made_larger(
             pipeline.publish(CONTROL, Question().pack())
         pipeline.execute()
         wait_until(lambda: desk.answered + desk.refused == 500, 20)
-    most = 5 + 5 * (time.monotonic() - began)
+    most = BURST + ANSWERS * (time.monotonic() - began)
     assert calls["publish"] - 500 == desk.answered <= most
     channel.stop()
 
@@ -259,6 +354,11 @@ def test_asking_opens_no_channel_of_its_own(url: str, admin: redis.Redis) -> Non
     with override_settings(CACHES={"default": _settings(url)}):
         assert gather(0.05).processes == []
         assert cache.tier.channel is None
+
+
+def _take_a_moment() -> dict[str, object]:
+    time.sleep(0.2)  # the answer is not there yet when it is waited for
+    return {}
 
 
 def _settings(location: str, **l1: object) -> dict[str, object]:

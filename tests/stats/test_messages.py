@@ -97,6 +97,31 @@ def test_what_is_too_large_is_left_out_and_named() -> None:
     assert seen.dropped == ("history", "views")
 
 
+@pytest.mark.parametrize("name", ["v" * 1_000, "a\nb", "\x1b[2J", "\ud800"])
+def test_a_name_that_nobody_would_accept_is_cut(name: str) -> None:
+    history = {"step": 10.0, "begins": 0.0, "series": {name: [1]}}
+    totals = {"views": {name: {"requests": 3}, "home": {"requests": 1}}}
+    answer = Answer(facts() | {"host": name}, totals, history)
+    seen = read_answer(pack_answer(QUESTION, answer), QUESTION)
+    assert seen.totals["views"]["home"] == {"requests": 1}
+    (cut,) = seen.totals["views"].keys() - {"home"}
+    assert seen.totals["views"][cut] == {"requests": 3}
+    assert seen.history is not None
+    assert list(seen.history["series"]) == [cut] == [seen.process["host"]]
+    assert len(cut) <= 300
+
+
+def test_what_nobody_would_accept_is_left_out_and_the_rest_is_sent() -> None:
+    history = {"step": 10.0, "begins": 0.0, "series": {"a.n": [float("nan")]}}
+    numbers = {"hits": 1, "mean": float("inf"), "bytes": 2**70, "at": object, "deep": deep(9)}
+    answer = Answer(facts(), {"caches": numbers, "text": "no totals"}, history)  # type: ignore[arg-type]
+    seen = read_answer(pack_answer(QUESTION, answer), QUESTION)
+    caches = seen.totals["caches"]
+    assert (caches["hits"], caches["mean"], caches["bytes"]) == (1, None, None)
+    assert (list(seen.totals), seen.history) == (["caches"], None)
+    assert seen.dropped == ("text", "history")
+
+
 def message(**changes: Any) -> dict[str, Any]:
     whole = {"v": 1, "id": ID, "process": facts(), "totals": {}, "history": None, "dropped": []}
     return whole | changes
@@ -120,6 +145,8 @@ def deep(levels: int) -> dict[str, Any]:
         {"totals": {"caches": 7}},
         {"totals": {"caches": {"a\nb": 7}}},
         {"totals": {"caches": {"a": 2**70}}},
+        {"totals": {"caches": {"a": 10**400}}},
+        {"totals": {"caches": {"a": -(10**400)}}},
         {"totals": deep(20)},
         {"history": {}},
         {"history": {"step": 0, "begins": 0, "series": {}}},

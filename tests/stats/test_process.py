@@ -68,3 +68,19 @@ def test_a_forked_child_is_another_process() -> None:
         raise SystemExit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
     """
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+def test_so_is_one_that_was_forked_behind_pythons_back() -> None:
+    code = """if True:
+        import ctypes, os
+        from redis_optimizer.stats.process import facts
+        before = facts()
+        pid = ctypes.PyDLL(None).fork()  # as uWSGI does
+        if not pid:
+            now = facts()
+            same = now["id"] == before["id"] or now["started"] <= before["started"]
+            os._exit(same or now["id"] != facts()["id"])
+        raise SystemExit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+    """
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

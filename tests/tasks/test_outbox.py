@@ -69,8 +69,15 @@ def fill(outbox: Outbox, ids: str, kind: Kind = A, **options: Any) -> None:
         outbox.flush_full(kind)
 
 
+def wait_idle(outbox: Outbox) -> None:
+    """Wait until the thread does: one that has just begun finds a batch that is full, too."""
+    wait_until(lambda: outbox._wake._waiters)  # type: ignore[attr-defined]
+
+
 def test_a_full_batch_is_sent_by_who_fills_it(outbox: Outbox, broker: Broker) -> None:
-    fill(outbox, "abcd")
+    fill(outbox, "a")
+    wait_idle(outbox)
+    fill(outbox, "bcd")
     assert broker.sent == [["a", "b", "c"]]
     assert broker.threads == [threading.current_thread()]
     assert len(outbox) == 1
@@ -251,8 +258,10 @@ def test_a_soft_time_limit_reaches_the_task_that_calls(broker: Broker) -> None:
         broker(kind, messages)
 
     outbox = Outbox(dispatch, max_jobs=100, max_bytes=10**6)
+    fill(outbox, "a")
+    wait_idle(outbox)
     with pytest.raises(SoftTimeLimitExceeded):
-        fill(outbox, "abc")
+        fill(outbox, "bc")
     wait_until(lambda: broker.sent == [[], ["a", "b", "c"]])
 
 

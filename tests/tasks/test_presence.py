@@ -75,6 +75,19 @@ def test_a_main_process_is_heard_when_ready_and_a_child_after_its_first_job(
         wait_until(lambda: kinds() == ["worker", "worker child"], WAIT)
 
 
+def test_a_solo_worker_is_its_main_process(
+    make_site: Callable[..., Site],
+    app: Celery,
+    kinds: Callable[[], list[str]],
+    server: EmbeddedServer,
+) -> None:
+    site = make_site(tasks=["tests.tasks.site.basic"], settings=caches(server.url))
+    with site.worker("-P", "solo") as worker:
+        send(app, 1)
+        worker.wait_log(" succeeded ")
+        wait_until(lambda: kinds() == ["worker"], WAIT)
+
+
 def test_where_no_cache_has_a_tier_nothing_is_opened(
     make_site: Callable[..., Site], app: Celery, admin: redis.Redis
 ) -> None:

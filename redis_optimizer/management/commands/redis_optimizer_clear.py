@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from django.core.cache import InvalidCacheBackendError, caches
+from django.core.cache import BaseCache, InvalidCacheBackendError, caches
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from redis.exceptions import RedisError
 
@@ -20,9 +20,13 @@ examples:
 
 exit codes:
   0  done by all processes that have a channel
-  1  nobody could be asked: Redis does not answer, or no cache has a tier
-  3  a process did not answer in time: what it keeps is as fresh as ever, but not cleared
+  1  nobody could be asked: Redis does not answer, or no cache has a tier; or a cache could not
+     be cleared
+  3  a process did not answer in time, or a server could not be asked: what is kept there is as
+     fresh as ever, but not cleared
 """
+
+SILENT: Final = 3
 
 
 class Command(BaseCommand):
@@ -50,8 +54,7 @@ class Command(BaseCommand):
         Raises:
             CommandError: nobody could be asked, or not all answered; its returncode says which.
         """
-        for alias in options["cache"]:
-            self._clear(alias, ask_back=options["interactive"])
+        self._clear(options["cache"], ask_back=options["interactive"])
         try:
             gathered = ask(Question("clear"), TIMEOUT)
         except LookupError as error:
@@ -65,20 +68,36 @@ class Command(BaseCommand):
                 f"{entries:,} entries"
             )
         self.stdout.write(as_answered(gathered))
-        if any(silent.is_certain for silent in gathered.silent):
-            raise CommandError(as_silent(gathered.silent), returncode=3)
+        if gathered.unreachable:
+            raise CommandError(f"Not asked: {'; '.join(gathered.unreachable)}", returncode=SILENT)
+        if gathered.missing:
+            raise CommandError(as_silent(gathered), returncode=SILENT)
 
-    def _clear(self, alias: str, *, ask_back: bool) -> None:
+    def _clear(self, aliases: list[str], *, ask_back: bool) -> None:
+        # All or nothing, as far as one can tell before: names first, then questions.
         try:
-            cache = caches[alias]
+            named = {alias: caches[alias] for alias in aliases}
         except InvalidCacheBackendError as error:
             raise CommandError(str(error)) from error
-        if ask_back:
-            answer = input(
-                f"This deletes all that the cache {alias!r} holds in Redis, and whatever else is "
-                "in that database. Type 'yes' to go on: "
-            )
-            if answer != "yes":
-                raise CommandError("Nothing was cleared.")
-        cache.clear()
+        if ask_back and not all(map(_is_confirmed, named)):
+            raise CommandError("Nothing was cleared.")
+        for alias, cache in named.items():
+            self._clear_one(alias, cache)
+
+    def _clear_one(self, alias: str, cache: BaseCache) -> None:
+        try:
+            cache.clear()
+        except Exception as error:  # every backend has errors of its own
+            raise CommandError(f"The cache {alias!r} could not be cleared: {error}") from error
         self.stdout.write(f"The cache {alias!r} is cleared.")
+
+
+def _is_confirmed(alias: str) -> bool:
+    try:
+        answer = input(
+            f"This deletes all that the cache {alias!r} holds in Redis, and whatever else is in "
+            "that database. Type 'yes' to go on: "
+        )
+    except EOFError:  # nobody is there to ask
+        return False
+    return answer == "yes"

@@ -11,7 +11,8 @@ from redis.exceptions import RedisError
 from redis_optimizer.management.stats.help import ExampleFormatter
 from redis_optimizer.management.stats.prometheus import as_prometheus
 from redis_optimizer.management.stats.tables import as_silent, as_tables
-from redis_optimizer.stats.gather import TIMEOUT, Gathered, gather
+from redis_optimizer.stats.gather import TIMEOUT, gather
+from redis_optimizer.stats.gathered import Gathered
 
 EXAMPLES: Final = """\
 examples:
@@ -109,7 +110,7 @@ class Command(BaseCommand):
     def _judge(self, gathered: Gathered) -> None:
         if gathered.unreachable:
             raise CommandError(f"Not asked: {'; '.join(gathered.unreachable)}", returncode=SILENT)
-        if any(silent.is_certain for silent in gathered.silent):
-            raise CommandError(as_silent(gathered.silent), returncode=SILENT)
+        if gathered.missing:
+            raise CommandError(as_silent(gathered), returncode=SILENT)
         if not gathered.processes:
             raise CommandError("No process has a channel.", returncode=NOBODY)

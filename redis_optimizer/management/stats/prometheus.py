@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from redis_optimizer.management.stats.columns import number
-from redis_optimizer.stats.gather import Gathered, Process
+from redis_optimizer.stats.gathered import Gathered, Process
 
 __all__ = ["as_prometheus"]
 
@@ -47,7 +47,7 @@ def as_prometheus(gathered: Gathered) -> str:
         for metric, labels, value in _of(process):
             samples.setdefault(metric, []).append((labels, value))
     samples["processes"] = [({}, len(gathered.processes))]
-    samples["processes_silent"] = [({}, len(gathered.silent))]
+    samples["processes_silent"] = [({}, gathered.missing)]
     samples["gather_commands"] = [({}, gathered.commands)]
     return "".join(
         _family(name, kind, text, samples.get(name, ())) for name, (kind, text) in _ALL.items()
@@ -56,7 +56,7 @@ def as_prometheus(gathered: Gathered) -> str:
 
 _ALL: Final = {
     "processes": ("gauge", "Processes that answered."),
-    "processes_silent": ("gauge", "Processes that have a channel and did not answer."),
+    "processes_silent": ("gauge", "Channels of processes that did not answer."),
     "gather_commands": ("gauge", "Commands that this report took."),
     **{f"cache_{name}": told for name, told in _CACHE.items()},
     **{f"jobs_{name}": told for name, told in _JOBS.items()},
@@ -67,6 +67,8 @@ _ALL: Final = {
 
 def _of(process: Process) -> Iterator[tuple[str, Labels, float]]:
     who = {name: str(process.facts[name]) for name in ("host", "pid", "kind")}
+    # Containers may have one hostname, and the same pids.
+    who["process"] = str(process.facts["id"])[:8]
     totals = process.totals
     for alias in _names(totals, "caches"):
         for name in _CACHE:

@@ -10,7 +10,7 @@ from redis_optimizer.management.stats.columns import (
     as_table,
     number,
 )
-from redis_optimizer.stats.gather import Gathered, Process, Silent
+from redis_optimizer.stats.gathered import Gathered, Process, Silent
 
 __all__ = ["as_answered", "as_silent", "as_tables"]
 
@@ -50,15 +50,16 @@ def as_answered(gathered: Gathered) -> str:
         f"{gathered.seconds:.2f} s; {gathered.commands} commands were sent for it."
     ]
     if gathered.silent:
-        lines.append(as_silent(gathered.silent))
+        lines.append(as_silent(gathered))
     lines += [f"A server could not be asked: {error}" for error in gathered.unreachable]
     return "\n".join([*lines, UNSEEN])
 
 
-def as_silent(silent: list[Silent]) -> str:
+def as_silent(gathered: Gathered) -> str:
     """Return who did not answer."""
-    words = "Did not answer" if all(each.is_certain for each in silent) else "May not have answered"
-    return f"{words}: {', '.join(map(_name, silent))}."
+    is_certain = all(each.is_certain for each in gathered.silent)
+    words = "Did not answer" if is_certain else f"{gathered.missing} of these did not answer"
+    return f"{words}: {', '.join(map(_name, gathered.silent))}."
 
 
 def _name(silent: Silent) -> str:
