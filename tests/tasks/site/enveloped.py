@@ -32,7 +32,7 @@ def fail(self, number):
 def retry_twice(self, number):
     runs.record(self.request.id, f"attempt {self.request.retries}")
     if self.request.retries < 2:
-        raise self.retry(countdown=0)
+        raise self.retry(countdown=0.5)
     return number
 
 
@@ -106,7 +106,7 @@ def sum_up(self, jobs):
         if number == -1:
             job.fail(KeyError(number))
         elif number == -2 and job.request.retries < 1:
-            job.retry(countdown=0)
+            job.retry(countdown=0.5)
         elif number == -3:
             raise RuntimeError("the whole call")
         elif number == -4:
