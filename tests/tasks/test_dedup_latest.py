@@ -40,7 +40,8 @@ def test_debounce_runs_once_with_the_latest_arguments(
         assert {call.id for call in calls} == {calls[0].id}
         settle(admin)
     assert producer.notes(calls[0].id) == ["4"]
-    assert sent[:5] == ["DEBOUNCE"] * 5
+    # Not the first of all: the job of an earlier test may have ended just then.
+    assert sent.count("DEBOUNCE") == 5
     assert sent[-2:] == ["CLAIM_DEBOUNCED", "DROP"]
     assert locks(admin) == []
 

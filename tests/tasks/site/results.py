@@ -36,7 +36,7 @@ def die():
 @shared_task(ignore_result=False, bind=True, max_retries=3)
 def again(self, times):
     if self.request.retries < times:
-        raise self.retry(countdown=0)
+        raise self.retry(countdown=0.5)
     return self.request.retries
 
 
