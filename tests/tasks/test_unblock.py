@@ -87,7 +87,7 @@ def test_where_it_may_not_unblock_it_waits_a_short_time(
     site = make_site(tasks=[TASKS], settings=worker_settings(url=url))
     with site.worker("-P", "solo") as worker:
         worker.wait_log("does not let this user run CLIENT UNBLOCK")
-        wait_until(lambda: next_wait(admin) == 4, 30)
+        wait_until(lambda: next_wait(admin) == 4, 90)
         assert worker.stop(timeout=AT_ONCE) == 0
     admin.execute_command("ACL", "DELUSER", "worker")
 
@@ -106,7 +106,7 @@ def test_how_long_it_waits(
     make_site: Callable[..., Site], admin: redis.Redis, settings: dict[str, Any], seconds: float
 ) -> None:
     with make_site(tasks=[TASKS], settings=settings).worker("-P", "solo"):
-        wait_until(lambda: next_wait(admin) == seconds, 30)
+        wait_until(lambda: next_wait(admin) == seconds, 90)
 
 
 def test_a_process_hears_workers_as_often_as_it_asks(quiet_site: Site, admin: redis.Redis) -> None:
@@ -122,7 +122,7 @@ def test_a_worker_of_the_sites_own_interval_stops_at_once(
     options = {"CELERY_BROKER_TRANSPORT_OPTIONS": {"polling_interval": 60}}
     flags = ("--without-gossip", "--without-mingle")
     with make_site(tasks=[TASKS], settings=options).worker("-P", "solo", *flags) as worker:
-        wait_until(lambda: next_wait(admin) == 60, 30)
+        wait_until(lambda: next_wait(admin) == 60, 90)
         wait_for_wait(admin)
         assert worker.stop(timeout=AT_ONCE) == 0
 

@@ -62,7 +62,7 @@ def test_it_runs_jobs_in_its_own_process_and_ends_as_the_worker_does(
         site.produce("from tests.tasks.site.quiet import note; note.apply_async([1], queue='mail')")
         wait_until(lambda: runs.rows(site.runs), 20)
         assert [process.pid] == [pid for _, _, pid in runs.rows(site.runs)]
-        wait_until(lambda: next_wait(admin) == 60, 30)
+        wait_until(lambda: next_wait(admin) == 60, 90)
         process.send_signal(signal.SIGTERM)
         assert process.wait(STOP) == 0
 
@@ -73,7 +73,7 @@ def test_its_profile_takes_the_place_of_the_settings(
 ) -> None:
     site = make_site(tasks=[TASKS], settings=worker_settings("metered_no_remote_control"))
     with started(site, *APP, "--profile", profile, "-P", "solo"):
-        wait_until(lambda: next_wait(admin) == seconds, 30)
+        wait_until(lambda: next_wait(admin) == seconds, 90)
         wait_until(lambda: admin.pubsub_numpat(), 20)  # it listens to remote control
 
 
@@ -82,7 +82,7 @@ def test_without_a_profile_it_does_as_the_settings_say(
 ) -> None:
     site = make_site(tasks=[TASKS], settings=worker_settings())
     with started(site, *APP, "-P", "solo"):
-        wait_until(lambda: next_wait(admin) == 60, 30)
+        wait_until(lambda: next_wait(admin) == 60, 90)
 
 
 def test_an_unknown_profile_is_refused_with_the_known_ones(site: Site) -> None:
