@@ -12,9 +12,9 @@ import random
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from math import inf
-from typing import Final, Protocol
+from typing import Final
 
 from redis.connection import ConnectionPool
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -22,8 +22,9 @@ from redis.exceptions import NoPermissionError, RedisError, ResponseError
 
 from redis_optimizer.link import Event, Invalidated, Link, Message, Pong
 from redis_optimizer.signals import server_lost
+from redis_optimizer.subscriber import Control, Subscriber, merge_prefixes
 
-__all__ = ["CLIENT_NAME", "CONTROL", "Channel", "Control", "Subscriber", "merge_prefixes"]
+__all__ = ["CLIENT_NAME", "CONTROL", "Channel"]
 
 logger = logging.getLogger("redis_optimizer.channel")
 
@@ -40,53 +41,6 @@ JOIN_TIMEOUT: Final = 1.0
 
 class Refused(Exception):
     """The server cannot or will not say what was written; a retry soon would change nothing."""
-
-
-class Subscriber(Protocol):
-    """What wants to hear of writes."""
-
-    @property
-    def heartbeat(self) -> float:
-        """Seconds between two PINGs while it is used."""
-
-    @property
-    def max_staleness(self) -> float:
-        """Seconds for which an answered PING vouches."""
-
-    @property
-    def prefixes(self) -> tuple[str, ...]:
-        """What the keys begin with of whose writes it wants to hear."""
-
-    def reads(self) -> int:
-        """Count the reads so far: the channel sends no PING while nobody reads."""
-
-    def prove(self, key: str) -> None:
-        """Write ``key``, with a lifetime of a second, the way the data goes."""
-
-    def on_up(self, valid_until: float) -> None:
-        """Invalidations arrive from now on. Trust what you hold until ``valid_until``."""
-
-    def on_alive(self, valid_until: float) -> None:
-        """Trust what you hold until ``valid_until``."""
-
-    def on_invalidated(self, keys: Iterable[str] | None) -> None:
-        """These keys changed; None: any may have."""
-
-    def on_down(self) -> None:
-        """Trust nothing."""
-
-    def on_refused(self, reason: str) -> None:
-        """The server tells nothing of writes; trust what you read, for a short time."""
-
-
-class Control(Protocol):
-    """What hears of control messages. It is called from the channel's thread, so is to be quick."""
-
-    def on_message(self, data: bytes, publish: Callable[[str, bytes], None]) -> None:
-        """Act on what somebody published; ``publish(channel, data)`` answers."""
-
-    def look(self) -> float:
-        """Do what is due, and return the seconds after which to be called again."""
 
 
 class Channel:
@@ -373,12 +327,3 @@ def _refusals() -> Iterator[None]:
         yield
     except ResponseError as error:
         raise Refused(str(error)) from error
-
-
-def merge_prefixes(prefixes: Iterable[str]) -> list[str]:
-    """Drop each prefix that begins with another one: the server refuses overlapping ones."""
-    merged: list[str] = []
-    for prefix in sorted(set(prefixes)):
-        if not merged or not prefix.startswith(merged[-1]):
-            merged.append(prefix)
-    return merged

@@ -1,5 +1,6 @@
 """One real server for each test process, empty at the start of every test."""
 
+import signal
 import sys
 from collections.abc import Iterator
 
@@ -15,6 +16,9 @@ collect_ignore = ["upstream"]
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # A shell has what it runs in the background ignore it, and with it what the tests start.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         find_binary()
     except ServerNotFound as error:

@@ -1,6 +1,7 @@
 """What a check is: it returns what it saw, or raises."""
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final, Self
@@ -36,7 +37,7 @@ class Defect(Exception):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Check:
+class Check(ABC):
     """A check of one part of the site. Subclasses are frozen dataclasses, too.
 
     Args:
@@ -66,6 +67,7 @@ class Check:
         """What it is called in a report; without spaces and colons, unique among all checks."""
         return type(self).__name__.lower()
 
+    @abstractmethod
     def run(self) -> Observed:
         """Look at what is checked; runs in a thread of its own, and may be a coroutine function.
 
@@ -76,4 +78,3 @@ class Check:
             Degraded: it works, but worse than it should.
             Exception: it does not work.
         """
-        raise NotImplementedError

@@ -82,11 +82,8 @@ class Ledger:
         Raises:
             ImproperlyConfigured: the settings are wrong.
         """
-        if not anew:
-            verdict = self.peek(audience, max_age)
-            if verdict is not None and verdict.kept_for:
-                self._counts.hits += 1
-                return verdict
+        if not anew and (verdict := self._known(audience, max_age)):
+            return verdict
         wish = self._wish(audience, max_age, anew=anew)
         while True:
             finding = self._join(wish).result()
@@ -97,11 +94,8 @@ class Ledger:
         self, audience: Audience, max_age: float = inf, *, anew: bool = False
     ) -> Verdict:
         """Do what `get` does, without blocking the event loop."""
-        if not anew:
-            verdict = self.peek(audience, max_age)
-            if verdict is not None and verdict.kept_for:
-                self._counts.hits += 1
-                return verdict
+        if not anew and (verdict := self._known(audience, max_age)):
+            return verdict
         wish = self._wish(audience, max_age, anew=anew)
         while True:
             finding = await asyncio.wrap_future(self._join(wish))
@@ -134,6 +128,13 @@ class Ledger:
             return True
 
     # Callers
+
+    def _known(self, audience: Audience, max_age: float) -> Verdict | None:
+        verdict = self.peek(audience, max_age)
+        if verdict is None or not verdict.kept_for:
+            return None
+        self._counts.hits += 1
+        return verdict
 
     def _wish(self, audience: Audience, max_age: float, *, anew: bool) -> Wish:
         with self._lock:

@@ -73,7 +73,7 @@ def test_clear_lets_go_of_what_is_kept_and_nothing_else(url: str) -> None:
     assert cache.get("a") == 1
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform cannot fork")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_what_a_parent_counted_is_not_its_childs(url: str) -> None:
     cache = tiered(url)

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 import redis
 
-from redis_optimizer.channel import CLIENT_NAME, Channel, merge_prefixes
+from redis_optimizer.channel import CLIENT_NAME, Channel
 from redis_optimizer.embedded import HOST, EmbeddedServer
+from redis_optimizer.subscriber import merge_prefixes
 from tests.servers import connect, wait_until
 
 from .listeners import Listener

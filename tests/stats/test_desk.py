@@ -126,7 +126,7 @@ def test_a_connection_that_is_lost_ends_it(desk: Desk) -> None:
         desk.on_message(Question().pack(), lose)
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform cannot fork")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_forked_child_answers_without_the_parents_lock(published: Published) -> None:
     with shared._lock:  # as another thread of the parent may hold it

@@ -55,7 +55,7 @@ def test_who_has_a_site_to_serve_is_a_web_process(monkeypatch: pytest.MonkeyPatc
     assert facts()["kind"] == "worker"
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform cannot fork")
 def test_a_forked_child_is_another_process() -> None:
     code = """if True:
         import os
@@ -70,7 +70,7 @@ def test_a_forked_child_is_another_process() -> None:
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform cannot fork")
 def test_so_is_one_that_was_forked_behind_pythons_back() -> None:
     code = """if True:
         import ctypes, os

@@ -77,7 +77,7 @@ def test_reset_forgets_the_history_alone(counts: Registry, clock: Clock) -> None
     assert counts.totals() == {"a": {"n": 5}}
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform cannot fork")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_forked_child_has_a_history_of_its_own() -> None:
     with registry._lock:  # as another thread of the parent may hold it

@@ -93,7 +93,7 @@ def test_no_count_of_many_threads_is_lost(counts: ViewCounter) -> None:
     assert seen["both"]["responses"]["4xx"] == seen["both"]["seconds"] == 8_000
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform cannot fork")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_forked_child_begins_with_nothing_and_without_the_parents_lock() -> None:
     counter.count("page", 200, 0.5)

@@ -1,0 +1,62 @@
+"""What a channel serves: those who want to hear of writes, and who hears of control messages."""
+
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+__all__ = ["Control", "Subscriber", "merge_prefixes"]
+
+
+class Subscriber(Protocol):
+    """What wants to hear of writes."""
+
+    @property
+    def heartbeat(self) -> float:
+        """Seconds between two PINGs while it is used."""
+
+    @property
+    def max_staleness(self) -> float:
+        """Seconds for which an answered PING vouches."""
+
+    @property
+    def prefixes(self) -> tuple[str, ...]:
+        """What the keys begin with of whose writes it wants to hear."""
+
+    def reads(self) -> int:
+        """Count the reads so far: the channel sends no PING while nobody reads."""
+
+    def prove(self, key: str) -> None:
+        """Write ``key``, with a lifetime of a second, the way the data goes."""
+
+    def on_up(self, valid_until: float) -> None:
+        """Invalidations arrive from now on. Trust what you hold until ``valid_until``."""
+
+    def on_alive(self, valid_until: float) -> None:
+        """Trust what you hold until ``valid_until``."""
+
+    def on_invalidated(self, keys: Iterable[str] | None) -> None:
+        """These keys changed; None: any may have."""
+
+    def on_down(self) -> None:
+        """Trust nothing."""
+
+    def on_refused(self, reason: str) -> None:
+        """The server tells nothing of writes; trust what you read, for a short time."""
+
+
+class Control(Protocol):
+    """What hears of control messages. It is called from the channel's thread, so is to be quick."""
+
+    def on_message(self, data: bytes, publish: Callable[[str, bytes], None]) -> None:
+        """Act on what somebody published; ``publish(channel, data)`` answers."""
+
+    def look(self) -> float:
+        """Do what is due, and return the seconds after which to be called again."""
+
+
+def merge_prefixes(prefixes: Iterable[str]) -> list[str]:
+    """Drop each prefix that begins with another one: the server refuses overlapping ones."""
+    merged: list[str] = []
+    for prefix in sorted(set(prefixes)):
+        if not merged or not prefix.startswith(merged[-1]):
+            merged.append(prefix)
+    return merged
