@@ -32,6 +32,11 @@ class Space(Check):
 
 
 @dataclass(frozen=True, kw_only=True)
+class WithoutRun(Check):
+    """What somebody has begun to write."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Each(Space):
     @classmethod
     def instances(cls, **options: Any) -> Iterable[Self]:
@@ -146,6 +151,7 @@ def test_checks_are_made_once_for_the_settings(settings: Any) -> None:
         ("unnamed", f"{HERE}.unnamed", "The name 3 is not"),
         ("number", f"{HERE}.number", "It is neither a check nor a function, but 3."),
         ("NotACheck", f"{HERE}.NotACheck", "The class is not a subclass"),
+        ("WithoutRun", f"{HERE}.WithoutRun", "TypeError: Can't instantiate abstract class"),
         ("Fails", f"{HERE}.Fails", "LookupError: no such disk"),
         ("Each", f"{HERE}.Each", "There is another check with the name 'space-a'."),
     ],
