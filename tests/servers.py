@@ -19,7 +19,11 @@ sentinel down-after-milliseconds {name} 500
 sentinel failover-timeout {name} 3000
 """
 # Sentinel's own timers, made shorter: an old primary is back in 2 s instead of 10 to 17.
-TIMERS = ("info-period", 500, "ping-period", 200, "ask-period", 300, "publish-period", 300)
+# One that was not scheduled for 2 s believes nothing for 30 s, and calls a live primary down.
+TIMERS = (
+    *("info-period", 500, "ping-period", 200, "ask-period", 300, "publish-period", 300),
+    *("tilt-trigger", 10_000, "tilt-period", 1000),
+)
 QUICK_SYNC = ("--repl-diskless-sync-delay", "0")  # the server's default waits 5 s for more replicas
 
 
