@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Iterator
 from html.parser import HTMLParser
 from pathlib import Path
+from threading import enumerate as enumerate_threads
 from typing import Any
 
 import pytest
@@ -25,6 +26,7 @@ from tests.health.verdicts import BROKER, DATABASE, REDIS, verdict
 from tests.servers import wait_until
 
 STATIC = Path(redis_optimizer.__file__).parent / "static/redis_optimizer"
+RUNS = {"redis_optimizer:health", "redis_optimizer:ready"}  # not to be counted by the next test
 SOURCE = "{% load redis_optimizer %}{% health_strip %}"
 
 urlpatterns = [
@@ -49,6 +51,7 @@ def site(settings: Any) -> Iterator[None]:
     known.clear()
     yield
     known.clear()
+    wait_until(lambda: not RUNS & {thread.name for thread in enumerate_threads()}, 30)
 
 
 @pytest.fixture

@@ -150,7 +150,7 @@ def test_jobs_that_come_while_workers_stop_are_not_lost(
     assert sent > 0
     with quiet_site.worker("-P", "threads", "-c", "4"):
         wait_until(lambda: len(_seen(quiet_site)) == sent, 120)
-    assert admin.hlen("unacked") == 0
+        wait_until(lambda: admin.hlen("unacked") == 0, 30)
 
 
 def _seen(site: Site) -> set[str]:
