@@ -2,6 +2,7 @@
 
 import contextlib
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +11,6 @@ import redis
 
 from redis_optimizer.embedded import HOST, EmbeddedServer
 
-NAME = "mymaster"
 CONFIG = """\
 port {port}
 bind {host}
@@ -63,22 +63,28 @@ def connect(server: EmbeddedServer, timeout: float = 2) -> redis.Redis:
 
 
 class SentinelServer(EmbeddedServer):
-    """One Sentinel that watches the primary at a port."""
+    """One Sentinel that watches the primary at a port, under a name."""
 
-    def __init__(self, primary: int) -> None:
+    def __init__(self, primary: int, name: str) -> None:
         super().__init__()
         self.primary = primary
+        self.name = name
 
     def command(self, binary: str) -> list[str]:
         path = self.directory / "sentinel.conf"
-        path.write_text(CONFIG.format(host=HOST, port=self.port, name=NAME, primary=self.primary))
+        text = CONFIG.format(host=HOST, port=self.port, name=self.name, primary=self.primary)
+        path.write_text(text)
         return [binary, str(path), "--sentinel"]
 
 
 @dataclass(frozen=True)
 class SentinelGroup:
-    """A primary, its replica and the three Sentinels that watch them under `NAME`."""
+    """A primary, its replica and the three Sentinels that watch them under a name.
 
+    The name is of this group alone: django-redis keeps a pool for each URL, which holds the name.
+    """
+
+    name: str
     primary: EmbeddedServer
     replica: EmbeddedServer
     sentinels: tuple[EmbeddedServer, ...]
@@ -97,11 +103,12 @@ def sentinel() -> Iterator[SentinelGroup]:
         replica = stack.enter_context(
             EmbeddedServer(args=(*QUICK_SYNC, "--replicaof", HOST, str(primary.port)))
         )
-        sentinels = tuple(stack.enter_context(SentinelServer(primary.port)) for _ in range(3))
+        name = f"primary-{uuid.uuid4().hex}"
+        sentinels = tuple(stack.enter_context(SentinelServer(primary.port, name)) for _ in range(3))
         _wait_for_replica(replica)
         for one in sentinels:
-            _wait_for_group(one)
-        yield SentinelGroup(primary, replica, sentinels)
+            _wait_for_group(one, name)
+        yield SentinelGroup(name, primary, replica, sentinels)
 
 
 def _wait_for_replica(server: EmbeddedServer) -> None:
@@ -109,12 +116,12 @@ def _wait_for_replica(server: EmbeddedServer) -> None:
         wait_until(lambda: client.info("replication")["master_link_status"] == "up", 10)
 
 
-def _wait_for_group(server: EmbeddedServer) -> None:
+def _wait_for_group(server: EmbeddedServer, name: str) -> None:
     with connect(server) as client:
         client.execute_command("SENTINEL DEBUG", *TIMERS)
 
         def knows_all() -> bool:
-            state = client.execute_command("SENTINEL MASTER", NAME)
+            state = client.execute_command("SENTINEL MASTER", name)
             return bool(state["num-other-sentinels"] == 2 and state["num-slaves"] == 1)
 
         wait_until(knows_all, 20)

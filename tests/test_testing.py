@@ -21,7 +21,7 @@ from redis_optimizer.embedded import HOST, EmbeddedServer
 from redis_optimizer.management.benchmark.server import CommandCounter
 from redis_optimizer.testing import SentCommands, assert_max_commands, clear_l1
 from redis_optimizer.testing.commands import HANDSHAKE
-from tests.servers import NAME, sentinel, wait_until
+from tests.servers import sentinel, wait_until
 
 pytest_plugins = ["redis_optimizer.testing"]
 
@@ -126,7 +126,7 @@ class TestCounting:
             settings.CACHES = {
                 "default": {
                     "BACKEND": "django_redis.cache.RedisCache",
-                    "LOCATION": f"redis://{NAME}/0",
+                    "LOCATION": f"redis://{group.name}/0",
                     "OPTIONS": {
                         "CLIENT_CLASS": "django_redis.client.SentinelClient",
                         "CONNECTION_FACTORY": "django_redis.pool.SentinelConnectionFactory",

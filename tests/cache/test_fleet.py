@@ -99,7 +99,10 @@ def test_two_processes_run_one_loader(start: Callable[..., Process], admin: redi
         second.tell()
         wait_until(lambda: command_calls(admin).get("evalsha"))
         time.sleep(0.3)  # it waits for news and does not ask again
-    assert (calls["get"], calls["evalsha"]) == (2, 1)  # one of the two inside the script
+    # One of the GETs is inside the script. That the lock was taken may be news that comes late, and
+    # is asked about once.
+    assert calls["evalsha"] <= 2
+    assert calls["get"] == calls["evalsha"] + 1
     first.tell()
     assert (first.hear(), second.hear()) == ("made by first", "made by first")
     assert admin.get("runs") == "1"

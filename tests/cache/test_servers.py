@@ -15,7 +15,7 @@ from redis.retry import Retry
 
 from redis_optimizer.cache import TieredCache, registry
 from redis_optimizer.embedded import HOST, EmbeddedServer, free_port
-from tests.servers import NAME, connect, sentinel, wait_until
+from tests.servers import connect, sentinel, wait_until
 
 from .caches import PREFIX, QUICK, QUIET, channels, is_kept, keep, plain, tiered, wait_dropped
 
@@ -184,7 +184,7 @@ class TestRefused:
 
 def test_sentinel_names_another_master_and_the_channel_moves() -> None:
     with sentinel() as group:
-        url = f"redis://{NAME}/1"  # django-redis keeps a pool for each URL: not another test's
+        url = f"redis://{group.name}/1"
         options: dict[str, Any] = {
             "CLIENT_CLASS": "django_redis.client.SentinelClient",
             "CONNECTION_FACTORY": "django_redis.pool.SentinelConnectionFactory",

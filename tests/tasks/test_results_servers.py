@@ -7,7 +7,7 @@ from celery import states
 
 from redis_optimizer.embedded import HOST, EmbeddedServer
 from redis_optimizer.tasks.results import SentinelBackend
-from tests.servers import NAME, connect, sentinel
+from tests.servers import connect, sentinel
 from tests.tasks.results import KEPT, context, make_app
 
 PREFIX = "redis_optimizer.tasks.results:"
@@ -29,7 +29,7 @@ def test_sentinel_finds_the_primary() -> None:
         hosts = ";".join(f"sentinel://{host}:{port}" for host, port in group.addresses)
         app = make_app(
             result_backend=f"{PREFIX}SentinelBackend+{hosts}",
-            result_backend_transport_options={"master_name": NAME},
+            result_backend_transport_options={"master_name": group.name},
         )
         assert type(app.backend) is SentinelBackend
         app.backend.store_result("j", 1, states.SUCCESS, request=context("j"))

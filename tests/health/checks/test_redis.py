@@ -15,7 +15,7 @@ from redis_optimizer.embedded import HOST, EmbeddedServer
 from redis_optimizer.health.checks import Redis, asking
 from tests.cache.caches import counted
 from tests.health.checks.caches import TIERED, alias, frozen, outcome
-from tests.servers import NAME, connect, sentinel, wait_until
+from tests.servers import connect, sentinel, wait_until
 
 BOUNDED = {"SOCKET_TIMEOUT": 5}
 UNBOUNDED = {"CONNECTION_POOL_KWARGS": {"socket_timeout": None}}  # redis-py 8 has a default
@@ -243,7 +243,7 @@ def test_with_sentinel_the_primary_is_asked() -> None:
             "CLIENT_CLASS": "django_redis.client.SentinelClient",
             "SENTINELS": group.addresses,
         }
-        given = {"default": alias(f"redis://{NAME}/0", **options)}
+        given = {"default": alias(f"redis://{group.name}/0", **options)}
         with override_settings(
             CACHES=given,
             DJANGO_REDIS_CONNECTION_FACTORY="django_redis.pool.SentinelConnectionFactory",
