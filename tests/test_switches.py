@@ -106,11 +106,6 @@ def test_who_fails_to_react_does_not_keep_others_from_it(caplog: pytest.LogCaptu
     assert "could not be switched at once" in caplog.text
 
 
-def test_it_is_logged_who_switched_what(caplog: pytest.LogCaptureFixture) -> None:
-    learn(off(1.0, "root"))
-    assert caplog.messages == ["The part 'cache' was switched off by root."]
-
-
 def test_a_reset_switches_everything_on_and_tells_who_must_react() -> None:
     seen: list[bool] = []
     learn(off(1.0))

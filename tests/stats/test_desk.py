@@ -176,6 +176,13 @@ def test_a_part_is_switched_and_that_is_told(desk: Desk, published: Published) -
         assert switches.is_on("cache") is on
 
 
+def test_it_is_logged_who_switched_what(
+    desk: Desk, published: Published, caplog: pytest.LogCaptureFixture
+) -> None:
+    desk.on_message(switch(False).pack(), published)
+    assert caplog.messages == ["The part 'cache' is switched off by root."]
+
+
 def test_a_switch_that_is_out_of_date_is_answered_by_how_it_is(
     desk: Desk, published: Published
 ) -> None:
