@@ -163,7 +163,7 @@ def hand_over(timeout: float = FLUSH_TIMEOUT) -> dict[str, int]:
         timeout: Seconds for which that is awaited; it goes on afterwards.
 
     Returns:
-        jobs that have left meanwhile, and those left here.
+        jobs that have left meanwhile, and those of them that are left here.
     """
     if not is_pending():
         return {"jobs": 0, "left": 0}

@@ -181,7 +181,7 @@ class Outbox:
             timeout: Seconds to wait for it; 0 returns at once.
 
         Returns:
-            How many of these jobs have left, and how many are here now.
+            How many of these jobs have left, and how many have not.
         """
         with self._wake:
             before = set(self._shelf.jobs)
@@ -195,8 +195,8 @@ class Outbox:
                     self._wake.wait_for(lambda: before.isdisjoint(self._shelf.jobs), timeout)
                 finally:
                     self._awaiting -= 1
-            left = self._shelf.jobs.keys()
-            return len(before - left), len(left)
+            left = len(before & self._shelf.jobs.keys())
+            return len(before) - left, left
 
     def close(self, timeout: float) -> None:
         """Send everything, because the process ends; say what could not be sent.

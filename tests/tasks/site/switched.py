@@ -51,7 +51,7 @@ class Traffic:
                     while seen and seen[0][0] < began - BOUND:
                         least = seen.popleft()[1]
                     self.stale += value < least
-                time.sleep(0.005)
+                time.sleep(0.02)
 
     def call(self):
         number = 0
@@ -61,7 +61,7 @@ class Traffic:
                 self.sent.append(note.delay(number).id)
                 with batch():
                     self.sent += [once.delay(number % 3).id, note.delay(number).id]
-                time.sleep(0.01)
+                time.sleep(0.05)
 
     @contextlib.contextmanager
     def noting(self):
