@@ -5,6 +5,7 @@ from typing import Any, Final
 from redis_optimizer.cache import registry
 from redis_optimizer.cache.tier import Tier
 from redis_optimizer.conf import cache_settings
+from redis_optimizer.signals import cache_cleared
 from redis_optimizer.stats import commands
 from redis_optimizer.stats.desk import desk
 from redis_optimizer.stats.registry import register
@@ -73,6 +74,8 @@ def clear() -> dict[str, int]:
     entries = sum(tier.store.count_valid() for tier in tiers)
     for tier in tiers:
         tier.store.clear()
+    if cache_cleared.receivers:
+        cache_cleared.send_robust(sender=Tier, reason="asked")
     return {"entries": entries}
 
 

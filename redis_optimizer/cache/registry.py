@@ -53,7 +53,11 @@ def get_tier(server: Any, params: dict[str, Any]) -> Tier | None:
             if not options.is_on or not get_settings().ENABLED:
                 return None
             tier = _tiers[identity] = Tier(
-                options, Remote(server, params), _channel_to, _all_stores
+                options,
+                Remote(server, params),
+                _channel_to,
+                _all_stores,
+                aliases=_aliases_of,
             )
             _limit(tier)
     return tier if get_settings().ENABLED else None
@@ -119,6 +123,10 @@ def _channel_to(pool: ConnectionPool) -> Channel:
 def _all_stores() -> list[LocalStore]:
     # Not those of one server alone: it may have several names, and letting go of too much is safe.
     return [tier.store for tier in _tiers.values()]
+
+
+def _aliases_of(tier: Tier) -> list[str]:
+    return [alias for alias in cache_settings() if find_tier(alias) is tier]
 
 
 def _identity(server: object, params: Mapping[str, Any]) -> str:
