@@ -1,4 +1,4 @@
-"""Every private name of Django, redis-py and django-redis that the package leans on.
+"""Every private name of Django, redis-py, django-redis and others that the package leans on.
 
 A contract test holds each of them.
 """
@@ -25,6 +25,7 @@ __all__ = [
     "live_caches",
     "loaded_user",
     "non_atomic_requests",
+    "own_attributes",
     "receive_pushes",
     "set_non_atomic_requests",
 ]
@@ -77,6 +78,18 @@ def live_caches() -> list[tuple[str, Any]]:
     made: Any = caches._connections  # type: ignore[attr-defined]
     found = [(alias, getattr(made, alias, None)) for alias in caches]
     return [(alias, backend) for alias, backend in found if backend is not None]
+
+
+def own_attributes(backend: Any) -> dict[str, Any]:
+    """Return the attributes of a cache without those that django-debug-toolbar put on it.
+
+    Its methods there call those of this very object; another one is to get methods of its own.
+    """
+    return {
+        name: value
+        for name, value in vars(backend).items()
+        if name != "_djdt_panel" and not (callable(value) and hasattr(type(backend), name))
+    }
 
 
 def loaded_user(request: HttpRequest) -> Any:

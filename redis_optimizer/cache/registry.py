@@ -21,9 +21,10 @@ from redis_optimizer.channel import Channel
 from redis_optimizer.conf import cache_settings, get_settings
 from redis_optimizer.connections import server_of
 from redis_optimizer.core.store import LocalStore
+from redis_optimizer.internals import client_servers
 from redis_optimizer.stats.desk import desk
 
-__all__ = ["channels", "find_tier", "get_tier", "limit_bytes", "shutdown", "tiers"]
+__all__ = ["aliases_of", "channels", "find_tier", "get_tier", "limit_bytes", "shutdown", "tiers"]
 
 _lock = threading.RLock()
 _tiers: dict[str, Tier] = {}
@@ -57,9 +58,10 @@ def get_tier(server: Any, params: dict[str, Any]) -> Tier | None:
                 Remote(server, params),
                 _channel_to,
                 _all_stores,
-                aliases=_aliases_of,
+                aliases=aliases_of,
             )
             _limit(tier)
+            _count(tier.remote)
     return tier if get_settings().ENABLED else None
 
 
@@ -108,6 +110,13 @@ def _limit(tier: Tier) -> None:
         tier.store.max_bytes = min(_byte_limit, Options.MAX_BYTES)
 
 
+def _count(remote: Any) -> None:
+    """Have its pools made, so that they count what they send, whoever uses them."""
+    with contextlib.suppress(Exception):  # whoever uses them learns what is wrong
+        for index in range(len(client_servers(remote))):
+            remote.client.connect(index)
+
+
 def _channel_to(pool: ConnectionPool) -> Channel:
     identity = server_of(pool)
     with _lock:
@@ -125,7 +134,8 @@ def _all_stores() -> list[LocalStore]:
     return [tier.store for tier in _tiers.values()]
 
 
-def _aliases_of(tier: Tier) -> list[str]:
+def aliases_of(tier: Tier) -> list[str]:
+    """Return the aliases that share a tier, as their settings are the same."""
     return [alias for alias in cache_settings() if find_tier(alias) is tier]
 
 

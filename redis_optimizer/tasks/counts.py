@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from redis_optimizer.signals import job_deduplicated, jobs_lost
+from redis_optimizer.stats.costs import current
 from redis_optimizer.tasks.message import Message
 
 __all__ = ["SIZES", "JobCounter", "counter"]
@@ -58,6 +59,8 @@ class JobCounter:
             with self._lock:
                 self._totals["buffered"] += 1
                 self._task(message.task)["buffered"] += 1
+            if costs := current():
+                costs.add_job()
 
     def send(self, messages: Sequence[Message], *, envelope: bool) -> None:
         """Count what left the process by one sending.
