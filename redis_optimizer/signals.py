@@ -48,7 +48,7 @@ the job that stands for it.
 """
 
 server_lost = Signal()
-"""A server that this process relied on does not answer any more: its connection was lost, or a
+"""A server that this process relied on does not answer any more, as its connection was lost, or a
 command failed. Sent from whatever thread noticed it; receivers must be quick, and not raise.
 
 ``reason``: what was seen, in a few words.
