@@ -1,4 +1,4 @@
-"""Every private name of Django, redis-py and django-redis that the package leans on.
+"""Every private name of Django, redis-py, django-redis and others that the package leans on.
 
 A contract test holds each of them.
 """
@@ -21,9 +21,11 @@ __all__ = [
     "client_servers",
     "csrf_token_noted",
     "interrupt",
+    "is_connected",
     "live_caches",
     "loaded_user",
     "non_atomic_requests",
+    "own_attributes",
     "receive_pushes",
     "set_non_atomic_requests",
 ]
@@ -50,6 +52,11 @@ def interrupt(connection: AbstractConnection) -> None:
             sock.shutdown(socket.SHUT_RDWR)
 
 
+def is_connected(connection: AbstractConnection) -> bool:
+    """Tell whether a connection is open; redis-py has a public property for it since 8."""
+    return connection._sock is not None
+
+
 def client_class(backend: RedisCache[Any]) -> type[DefaultClient]:
     """Return the CLIENT_CLASS of a backend."""
     return backend._client_cls
@@ -71,6 +78,18 @@ def live_caches() -> list[tuple[str, Any]]:
     made: Any = caches._connections  # type: ignore[attr-defined]
     found = [(alias, getattr(made, alias, None)) for alias in caches]
     return [(alias, backend) for alias, backend in found if backend is not None]
+
+
+def own_attributes(backend: Any) -> dict[str, Any]:
+    """Return the attributes of a cache without those that django-debug-toolbar put on it.
+
+    Its methods there call those of this very object; another one is to get methods of its own.
+    """
+    return {
+        name: value
+        for name, value in vars(backend).items()
+        if name != "_djdt_panel" and not (callable(value) and hasattr(type(backend), name))
+    }
 
 
 def loaded_user(request: HttpRequest) -> Any:

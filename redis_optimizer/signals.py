@@ -2,7 +2,38 @@
 
 from django.dispatch import Signal
 
-__all__ = ["job_deduplicated", "jobs_lost", "server_lost", "switched"]
+__all__ = [
+    "batch_flushed",
+    "cache_cleared",
+    "cache_invalidated",
+    "job_deduplicated",
+    "jobs_lost",
+    "server_lost",
+    "switched",
+]
+
+cache_invalidated = Signal()
+"""Keys were written, here or elsewhere, or have expired, and this process let go of their values.
+Sent from the thread that hears of it, as long as somebody listens; receivers must be quick.
+
+``aliases``: of the caches that keep such keys; ``keys``: a list of them, as Redis has them; None:
+all may have changed, as after FLUSHDB.
+"""
+
+cache_cleared = Signal()
+"""This process let go of all that its caches keep.
+
+``reason``: "written", as after its own ``clear()`` or ``delete_pattern()``; "asked", because an
+operator had all processes do so.
+"""
+
+batch_flushed = Signal()
+"""A batch of jobs has left the process. Sent from the thread that sent it, before it sends another
+one; receivers must be quick.
+
+``task``: the name of the task, "" for a batch of several; ``jobs``: how many they were;
+``reason``: why it left, "size", "bytes", "age", "asked" or "exit".
+"""
 
 jobs_lost = Signal()
 """Jobs could not be sent and are given up, because their process ends.
@@ -18,7 +49,7 @@ the job that stands for it.
 """
 
 server_lost = Signal()
-"""A server that this process relied on does not answer any more: its connection was lost, or a
+"""A server that this process relied on does not answer any more, as its connection was lost, or a
 command failed. Sent from whatever thread noticed it; receivers must be quick, and not raise.
 
 ``reason``: what was seen, in a few words.

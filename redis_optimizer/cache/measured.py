@@ -9,11 +9,20 @@ from django.core.cache import caches
 from django_redis.cache import RedisCache
 
 from redis_optimizer.cache import methods
+from redis_optimizer.connections import count_pool
 from redis_optimizer.core.store import Entry, LocalStore
-from redis_optimizer.internals import live_caches
+from redis_optimizer.internals import live_caches, own_attributes
 from redis_optimizer.stats.costs import Costs, current, measuring
 
-__all__ = ["CountedStore", "Remote", "counted", "measured", "timed"]
+__all__ = [
+    "CountedStore",
+    "Remote",
+    "counted",
+    "measured",
+    "measured_in_place",
+    "timed",
+    "timed_for",
+]
 
 _SENDS_NOTHING: Final = frozenset(
     {
@@ -37,6 +46,11 @@ SENDS: Final = frozenset().union(
 
 def timed(call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """Call what goes to Redis, and add that to the costs of the request."""
+    return timed_for(None, call, *args, **kwargs)
+
+
+def timed_for(cache: Any, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Do the same for a cache, where that is known."""
     costs = current()
     if costs is None:
         return call(*args, **kwargs)
@@ -44,13 +58,38 @@ def timed(call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     try:
         return call(*args, **kwargs)
     finally:
-        costs.add_trip(perf_counter() - began)
+        store = getattr(cache, "_store", None)
+        costs.add_trip(perf_counter() - began, getattr(store, "real", store))
+
+
+class _Connections:
+    """A connection factory of django-redis whose pools count what they send."""
+
+    def __init__(self, factory: Any) -> None:
+        self._factory = factory
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._factory, name)
+
+    def connect(self, url: str) -> Any:
+        """Return a client, as the factory does."""
+        client = self._factory.connect(url)
+        count_pool(client.connection_pool, "cache")
+        return client
 
 
 class Remote(RedisCache[Any]):
-    """django-redis's backend, with each call that goes to Redis timed."""
+    """django-redis's backend: each call that goes to Redis is timed, and its commands counted."""
 
     _store: Any
+
+    @functools.cached_property
+    def client(self) -> Any:
+        """The django-redis client, made when it is first needed."""
+        client = super().client
+        if hasattr(client, "connection_factory"):  # a class of the site's own may do without
+            client.connection_factory = _Connections(client.connection_factory)
+        return client
 
 
 def _timed(name: str) -> Callable[..., Any]:
@@ -58,7 +97,7 @@ def _timed(name: str) -> Callable[..., Any]:
 
     @functools.wraps(remote)
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
-        return timed(remote, self, *args, **kwargs)
+        return timed_for(self, remote, self, *args, **kwargs)
 
     return call
 
@@ -93,13 +132,13 @@ class CountedStore:
     @hits.setter
     def hits(self, _: int) -> None:
         self.real.hits += 1  # not the given number: another thread may have counted meanwhile
-        self.costs.add_hit()
+        self.costs.add_hit(self.real)
 
     def find(self, key: str) -> Entry | None:
         """Return an entry, as the real one does."""
         entry = self.real.find(key)
         if entry is not None:
-            self.costs.add_hit()
+            self.costs.add_hit(self.real)
         return entry
 
 
@@ -137,11 +176,27 @@ class measured(measuring):  # noqa: N801
                     outer.costs.caches.append(cache)
 
 
+class measured_in_place(measured):  # noqa: N801
+    """The same for tools of development that hold on to the caches themselves.
+
+    Tasks that share a cache with this one are measured, too.
+    """
+
+    __slots__ = ()
+
+    def __enter__(self) -> None:
+        measuring.__enter__(self)
+        for _, cache in live_caches():
+            if isinstance(cache, Remote):
+                cache._store = CountedStore(cache._store, self._costs)
+                self._costs.caches.append(cache)
+
+
 def _twin(cache: Any, costs: Costs) -> Any:
     """Return the same cache with a store that counts.
 
     Not the cache itself is changed: tasks that began in one context share it.
     """
     twin = object.__new__(type(cache))
-    twin.__dict__.update(cache.__dict__, _store=CountedStore(cache._store, costs))
+    twin.__dict__.update(own_attributes(cache), _store=CountedStore(cache._store, costs))
     return twin

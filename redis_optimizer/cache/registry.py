@@ -12,19 +12,20 @@ from typing import Any
 
 from django.core.cache import caches
 from django.core.signals import setting_changed
-from django_redis.cache import RedisCache
 from redis.connection import ConnectionPool
 
+from redis_optimizer.cache.measured import Remote
 from redis_optimizer.cache.options import Options
 from redis_optimizer.cache.tier import PART, Tier
 from redis_optimizer.channel import Channel
 from redis_optimizer.conf import cache_settings, get_settings
 from redis_optimizer.connections import server_of
 from redis_optimizer.core.store import LocalStore
+from redis_optimizer.internals import client_servers
 from redis_optimizer.stats.desk import desk
 from redis_optimizer.switches import on_change
 
-__all__ = ["channels", "find_tier", "get_tier", "limit_bytes", "shutdown", "tiers"]
+__all__ = ["aliases_of", "channels", "find_tier", "get_tier", "limit_bytes", "shutdown", "tiers"]
 
 _lock = threading.RLock()
 _tiers: dict[str, Tier] = {}
@@ -54,9 +55,14 @@ def get_tier(server: Any, params: dict[str, Any]) -> Tier | None:
             if not options.is_on or not get_settings().ENABLED:
                 return None
             tier = _tiers[identity] = Tier(
-                options, RedisCache(server, params), _channel_to, _all_stores
+                options,
+                Remote(server, params),
+                _channel_to,
+                _all_stores,
+                aliases=aliases_of,
             )
             _limit(tier)
+            _count(tier.remote)
     return tier if get_settings().ENABLED else None
 
 
@@ -105,6 +111,13 @@ def _limit(tier: Tier) -> None:
         tier.store.max_bytes = min(_byte_limit, Options.MAX_BYTES)
 
 
+def _count(remote: Any) -> None:
+    """Have its pools made, so that they count what they send, whoever uses them."""
+    with contextlib.suppress(Exception):  # whoever uses them learns what is wrong
+        for index in range(len(client_servers(remote))):
+            remote.client.connect(index)
+
+
 def _channel_to(pool: ConnectionPool) -> Channel:
     identity = server_of(pool)
     with _lock:
@@ -120,6 +133,11 @@ def _channel_to(pool: ConnectionPool) -> Channel:
 def _all_stores() -> list[LocalStore]:
     # Not those of one server alone: it may have several names, and letting go of too much is safe.
     return [tier.store for tier in _tiers.values()]
+
+
+def aliases_of(tier: Tier) -> list[str]:
+    """Return the aliases that share a tier, as their settings are the same."""
+    return [alias for alias in cache_settings() if find_tier(alias) is tier]
 
 
 def _identity(server: object, params: Mapping[str, Any]) -> str:

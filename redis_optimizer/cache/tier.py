@@ -19,6 +19,7 @@ from redis_optimizer.core.flight import Flights
 from redis_optimizer.core.store import MISSING, Lease, LocalStore
 from redis_optimizer.core.values import ATOMS, freeze
 from redis_optimizer.internals import client_options, client_servers
+from redis_optimizer.signals import cache_cleared, cache_invalidated
 from redis_optimizer.switches import is_on
 
 __all__ = ["Tier"]
@@ -44,6 +45,7 @@ class Tier:
         channel_to: Finds this process's channel to the server behind a connection pool.
         all_stores: Finds what all aliases of this process keep.
         now: Clock in seconds; must be monotonic.
+        aliases: Finds the aliases that share a tier.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class Tier:
         channel_to: Callable[[Any], Channel],
         all_stores: Callable[[], list[LocalStore]],
         now: Callable[[], float] = time.monotonic,
+        aliases: "Callable[[Tier], list[str]]" = lambda tier: [],
     ) -> None:
         self.options = options
         self.remote = remote
@@ -69,6 +72,7 @@ class Tier:
         """Reads that went to Redis because the part is switched off."""
         self._channel_to = channel_to
         self._all_stores = all_stores
+        self._aliases = aliases
         self._lock = threading.Lock()
         self._gate = threading.Lock()
         self._trusted: float | None = None  # until when the store may be, once it is opened
@@ -125,6 +129,8 @@ class Tier:
             self.store.clear()
         else:
             self.store.invalidations += self.store.drop(keys)
+        if cache_invalidated.receivers:
+            self._tell_invalidated(keys)
 
     def on_down(self) -> None:
         with self._gate:
@@ -307,6 +313,8 @@ class Tier:
         """Let go of everything, whichever alias keeps it: only the server knows what went."""
         for store in self._all_stores():
             store.clear()
+        if cache_cleared.receivers:
+            cache_cleared.send_robust(sender=Tier, reason="written")
 
     def count_many(self, hits: int, *, sent: bool) -> None:
         """Take note of one call for many keys, which is one command at most."""
@@ -397,6 +405,12 @@ class Tier:
     def has_replicas(self) -> bool:
         """True when reads may go to another server than the primary."""
         return len(client_servers(self.remote)) > 1
+
+    def _tell_invalidated(self, keys: Iterable[str] | None) -> None:
+        if keys is not None:
+            keys = [key for key in keys if key.startswith(self.prefixes)]
+        if keys != []:  # those under the prefixes of other caches come, too
+            cache_invalidated.send_robust(sender=Tier, aliases=self._aliases(self), keys=keys)
 
     def _lifetime(self, ttl: int | None) -> float:
         options = self.options

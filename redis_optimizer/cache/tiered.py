@@ -12,7 +12,7 @@ from redis.exceptions import RedisError
 from redis_optimizer.cache.coroutines import Coroutines
 from redis_optimizer.cache.fill import Fetch
 from redis_optimizer.cache.loading import Loading
-from redis_optimizer.cache.measured import timed
+from redis_optimizer.cache.measured import timed_for
 from redis_optimizer.cache.tier import PART
 from redis_optimizer.cache.writing import CoherentCache
 from redis_optimizer.core.s3fifo import HOTTEST
@@ -135,7 +135,7 @@ class TieredCache(Coroutines, CoherentCache):
     @omit_exception(return_value=CONNECTION_INTERRUPTED)
     def _guarded(self, command: Callable[[], Any]) -> Any:
         try:
-            return timed(command)
+            return timed_for(self, command)
         except (RedisError, OSError) as error:
             raise ConnectionInterrupted(connection=self.client) from error
 

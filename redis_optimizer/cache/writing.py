@@ -12,7 +12,7 @@ from django_redis.util import CacheKey
 from redis.exceptions import RedisError
 
 from redis_optimizer.cache.coherent import coherent
-from redis_optimizer.cache.measured import Remote, counted, timed
+from redis_optimizer.cache.measured import Remote, counted, timed_for
 from redis_optimizer.cache.registry import get_tier
 from redis_optimizer.cache.tier import Tier
 from redis_optimizer.core.store import MISSING, LocalStore
@@ -107,7 +107,7 @@ class CoherentCache(Remote):
 
     @omit_exception
     def _set_many(self, data: dict[Any, Any], *args: Any) -> list[Any]:
-        timed(self.client.set_many, data, *args)
+        timed_for(self, self.client.set_many, data, *args)
         return []
 
     def set_short(self, key: Any, value: Any, version: int | None = None) -> bool:
@@ -161,15 +161,15 @@ class CoherentCache(Remote):
         # The commands of django-redis, which takes a stored None for a missing key.
         remote = self.client
         client = client or remote.get_client(write=True)
-        value = timed(remote.get, key, MISSING, old, client)
+        value = timed_for(self, remote.get, key, MISSING, old, client)
         try:
-            timeout = timed(remote.ttl, key, old, client)
+            timeout = timed_for(self, remote.ttl, key, old, client)
         except (RedisError, OSError) as error:
             raise ConnectionInterrupted(connection=client) from error
         if value is MISSING:
             raise ValueError(f"Key {key!r} not found")
-        timed(remote.set, _plain(key), value, timeout, new, client)
-        timed(remote.delete, key, old, client=client)
+        timed_for(self, remote.set, _plain(key), value, timeout, new, client)
+        timed_for(self, remote.delete, key, old, client=client)
         return new
 
     def lock(self, key: Any, *args: Any, **kwargs: Any) -> Any:
@@ -208,7 +208,7 @@ class CoherentCache(Remote):
     def _dropping(self, step: Callable[..., Any], finals: tuple[str, ...]) -> Callable[..., Any]:
         def call(*args: Any, **kwargs: Any) -> Any:
             try:
-                return timed(step, *args, **kwargs)
+                return timed_for(self, step, *args, **kwargs)
             finally:
                 self._drop(finals)
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Final
 
+from asgiref.sync import sync_to_async
 from redis.connection import AbstractConnection, ConnectionPool
 from redis.exceptions import RedisError, ResponseError
 
@@ -25,7 +26,7 @@ from redis_optimizer.stats.messages import (
 )
 from redis_optimizer.stats.servers import pools
 
-__all__ = ["NO_SERVER", "TIMEOUT", "ask", "gather"]
+__all__ = ["NO_SERVER", "TIMEOUT", "agather", "ask", "gather"]
 
 TIMEOUT: Final = 0.8
 """Seconds for which answers are awaited."""
@@ -56,6 +57,11 @@ def gather(timeout: float = TIMEOUT, *, history: bool = False) -> Gathered:
         LookupError: when no cache of this site keeps a channel.
     """
     return ask(Question("stats", history), timeout)
+
+
+async def agather(timeout: float = TIMEOUT, *, history: bool = False) -> Gathered:
+    """Do what `gather` does, in a thread of its own: the event loop goes on meanwhile."""
+    return await sync_to_async(gather, thread_sensitive=False)(timeout, history=history)
 
 
 def ask(

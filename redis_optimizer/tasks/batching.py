@@ -10,6 +10,7 @@ from celery import Celery
 from kombu.utils.uuid import uuid
 
 from redis_optimizer.conf import get_settings
+from redis_optimizer.signals import batch_flushed
 from redis_optimizer.stats.desk import desk
 from redis_optimizer.switches import is_on, on_change
 from redis_optimizer.tasks import announce, exits
@@ -64,7 +65,8 @@ def outbox() -> Outbox:
             max_jobs=settings.MAX_BUFFERED,
             max_bytes=settings.MAX_BUFFERED_BYTES,
             started=_watch_exits,
-            flushed=counter.flush,
+            flushed=_note_flushed,
+            failed=counter.fail,
         )
     return _current
 
@@ -198,6 +200,12 @@ def _dispatch(kind: Kind, messages: list[Message]) -> None:
             return
     send(kind.app, messages)
     counter.send(messages, envelope=False)
+
+
+def _note_flushed(kind: Kind, jobs: int, reason: str) -> None:
+    counter.flush(reason)
+    if batch_flushed.receivers:
+        batch_flushed.send_robust(sender=Outbox, task=kind.task, jobs=jobs, reason=reason)
 
 
 def _takes_envelopes(kind: Kind) -> bool:

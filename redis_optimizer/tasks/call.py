@@ -20,6 +20,7 @@ from celery.backends.base import DisabledBackend
 
 from redis_optimizer.tasks.bulk import Call, Job
 from redis_optimizer.tasks.celery_internals import has_own_tracer, receivers_of
+from redis_optimizer.tasks.counts import counter
 from redis_optimizer.tasks.kinds import DEDUP_HEADER
 from redis_optimizer.tasks.pace import MOMENT
 from redis_optimizer.tasks.packed import Part
@@ -38,9 +39,11 @@ the words above."""
 
 HANDLERS: Final = ("__call__", "before_start", "on_success", "after_return")
 
-# Django's closes connections, which the first job's does for all; ours looks at locks, and jobs
-# with one are always traced.
-UNCONCERNED: Final = frozenset({"celery.fixups.django", "redis_optimizer.tasks.ends"})
+# Django's closes connections, which the first job's does for all; ours look at locks, and jobs with
+# one are always traced, or count jobs.
+UNCONCERNED: Final = frozenset(
+    {"celery.fixups.django", "redis_optimizer.tasks.ends", "redis_optimizer.tasks.presence"}
+)
 
 
 def run_call(
@@ -140,6 +143,7 @@ def _settle(
         # Now that one has made the call, and Celery the tracer.
         needs_no_trace = needs_no_trace or (not parts.about.events and _is_plain(task))
     if succeeded:
+        counter.run(task.name, len(succeeded))
         logger.info(
             "Task %s: %d more jobs succeeded in one call, in %.6fs: %s",
             task.name,

@@ -3,10 +3,11 @@
 import os
 import threading
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-from redis_optimizer.signals import job_deduplicated
+from redis_optimizer.signals import job_deduplicated, jobs_lost
+from redis_optimizer.stats.costs import current
 from redis_optimizer.tasks.message import Message
 
 __all__ = ["SIZES", "JobCounter", "counter"]
@@ -18,6 +19,22 @@ MAX_TASKS: Final = 200
 """Tasks that are told apart; all others are counted as one."""
 
 OTHERS: Final = "(others)"
+
+
+NAMES: Final = (
+    "buffered",
+    "sent",
+    "messages",
+    "envelopes",
+    "sendings",
+    "failures",
+    "lost",
+    "duplicates",
+    "opened",
+    "unpacked",
+    "ran",
+    "failed",
+)
 
 
 class JobCounter:
@@ -42,6 +59,8 @@ class JobCounter:
             with self._lock:
                 self._totals["buffered"] += 1
                 self._task(message.task)["buffered"] += 1
+            if costs := current():
+                costs.add_job()
 
     def send(self, messages: Sequence[Message], *, envelope: bool) -> None:
         """Count what left the process by one sending.
@@ -68,6 +87,34 @@ class JobCounter:
         with self._lock:
             self._reasons[reason] += 1
 
+    def fail(self) -> None:
+        """Count a sending that failed, and will be tried again."""
+        with self._lock:
+            self._totals["failures"] += 1
+
+    def lose(self, tasks: Iterable[str]) -> None:
+        """Count jobs that are given up."""
+        with self._lock:
+            for task in tasks:
+                self._totals["lost"] += 1
+                self._task(task)["lost"] += 1
+
+    def open(self, jobs: int) -> None:
+        """Count an envelope that a worker opened."""
+        with self._lock:
+            self._totals["opened"] += 1
+            self._totals["unpacked"] += jobs
+
+    def run(self, task: str, number: int = 1, *, failed: bool = False) -> None:
+        """Count jobs of a task that a worker ran."""
+        with self._lock:
+            self._totals["ran"] += number
+            self._totals["failed"] += number * failed
+            counts = self._task(task)
+            counts["ran"] += number
+            if failed:
+                counts["failed"] += number
+
     def drop_duplicate(self, task: str) -> None:
         """Count a call that was not sent, as another job stands for it."""
         with self._lock:
@@ -79,8 +126,11 @@ class JobCounter:
 
         Returns:
             buffered and sent (jobs), messages and envelopes (that they left in), sendings (commands
-            that took them there), commands_avoided (by sending them together), duplicates, sizes
-            (of batches, by the upper bound), reasons (why they left) and tasks (the same by task).
+            that took them there), failures (sendings that are tried again), lost (jobs that are
+            given up), commands_avoided (by sending them together), duplicates, sizes (of batches,
+            by the upper bound) and reasons (why they left). In a worker: opened (envelopes),
+            unpacked (the jobs in them), ran (jobs) and, of those, failed. And tasks: the same by
+            task.
         """
         with self._lock:
             return {
@@ -96,8 +146,7 @@ class JobCounter:
             return self._numbers()
 
     def _numbers(self) -> dict[str, int]:
-        names = ("buffered", "sent", "messages", "envelopes", "sendings", "duplicates")
-        numbers = {name: self._totals[name] for name in names}
+        numbers = {name: self._totals[name] for name in NAMES}
         return numbers | {"commands_avoided": numbers["sent"] - numbers["sendings"]}
 
     def _task(self, name: str) -> Counter[str]:
@@ -118,6 +167,11 @@ def _note_duplicate(task: str, **kwargs: object) -> None:
     counter.drop_duplicate(task)
 
 
+def _note_lost(tasks: Iterable[str], **kwargs: object) -> None:
+    counter.lose(tasks)
+
+
+jobs_lost.connect(_note_lost, dispatch_uid="redis_optimizer.tasks.counts")
 job_deduplicated.connect(_note_duplicate, dispatch_uid="redis_optimizer.tasks.counts")
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=counter.reset)

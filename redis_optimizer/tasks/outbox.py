@@ -47,7 +47,9 @@ class Outbox:
         max_jobs: Jobs held at most.
         max_bytes: Bytes held at most.
         started: Called with the first job.
-        flushed: Called with the reason, in a word, for which a batch has left.
+        flushed: Called when a batch has left, with its kind, how many jobs it had, and why it left,
+            in a word.
+        failed: Called when one could not be sent, and is kept.
     """
 
     def __init__(
@@ -57,12 +59,14 @@ class Outbox:
         max_jobs: int,
         max_bytes: int,
         started: Callable[[], None] = lambda: None,
-        flushed: Callable[[str], None] = lambda reason: None,
+        flushed: Callable[[Kind, int, str], None] = lambda kind, jobs, reason: None,
+        failed: Callable[[], None] = lambda: None,
     ) -> None:
         self._dispatch = dispatch
         self._shelf = Shelf(max_jobs=max_jobs, max_bytes=max_bytes)  # `_wake` guards it
         self._started = started
         self._flushed = flushed
+        self._failed = failed
         self._wake = threading.Condition(threading.Lock())
         self._sending = threading.Lock()
         self._sender = 0  # the thread that holds `_sending`: it must not wait for itself
@@ -293,7 +297,7 @@ class Outbox:
             self._give_back(kind, buffer, taken)
             raise
         self._note_sent(kind, buffer, taken)
-        self._flushed(reason)
+        self._flushed(kind, len(taken), reason)
         return True
 
     def _send_singly(self, kind: Kind, buffer: JobBuffer[Message], taken: Taken) -> bool:
@@ -323,6 +327,7 @@ class Outbox:
             backoff.fail()
             log = logger.warning if backoff.failures == 1 else logger.debug
         self._give_back(kind, buffer, taken)
+        self._failed()
         log("%d jobs could not be sent and are kept: %s", len(taken), error)
 
     def _give_back(self, kind: Kind, buffer: JobBuffer[Message], taken: Taken) -> None:

@@ -1,5 +1,7 @@
 """A worker's processes open their channel, so that they are heard when somebody asks for all.
 
+They count the jobs that they run, too.
+
 The main process does it when it is ready, a child at its first job. Where no cache of the site has
 a tier, neither opens anything.
 """
@@ -7,11 +9,12 @@ a tier, neither opens anything.
 import os
 from typing import Any, Final
 
-from celery import bootsteps, signals
+from celery import bootsteps, signals, states
 from celery.worker.consumer.tasks import Tasks
 
 from redis_optimizer.stats.process import set_kind
 from redis_optimizer.stats.servers import open_channels
+from redis_optimizer.tasks.counts import counter
 
 __all__ = ["Presence"]
 
@@ -55,6 +58,12 @@ def _add(sender: Any, **kwargs: Any) -> None:
     _main = os.getpid()
     set_kind("worker")
     sender.app.steps["consumer"].add(Presence)
+    # The children of a pool inherit it.
+    signals.task_postrun.connect(_count_run, dispatch_uid=_UID)
+
+
+def _count_run(sender: Any, state: str | None = None, **kwargs: Any) -> None:
+    counter.run(sender.name, failed=state == states.FAILURE)
 
 
 def _begin_child(**kwargs: Any) -> None:

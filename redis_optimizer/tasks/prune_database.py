@@ -12,7 +12,7 @@ from django_celery_results.backends import DatabaseBackend
 from django_celery_results.models import GroupResult, TaskResult
 
 from redis_optimizer.tasks.prune import Found, Pruning, Report
-from redis_optimizer.tasks.results import retention
+from redis_optimizer.tasks.results import counts, retention
 from redis_optimizer.tasks.results.rows import COUNTED
 
 __all__ = ["has_table", "prune_database"]
@@ -69,6 +69,7 @@ def prune_database(
     if not dry_run:
         for part in _in_parts(going, batch_size):
             TaskResult.objects.using(alias).filter(pk__in=part).delete()
+            counts.counter.pruned += len(part)
             progress(report)
     return report
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from redis_optimizer.tasks.prune import Found, Pruning, Report
 from redis_optimizer.tasks.results import retention
+from redis_optimizer.tasks.results.counts import counter
 from redis_optimizer.tasks.results.retention import key_of_kept
 
 __all__ = ["prune_redis"]
@@ -53,6 +54,7 @@ def prune_redis(
                 pruning.add(found)
         if going and not dry_run:
             _expire(client, going)
+            counter.pruned += len(going)
         going.clear()
         progress(report)
     return report

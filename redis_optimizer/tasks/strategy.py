@@ -16,6 +16,7 @@ from kombu.exceptions import ContentDisallowed, DecodeError
 from kombu.message import Message as ReceivedMessage
 
 from redis_optimizer.tasks import progress
+from redis_optimizer.tasks.counts import counter
 from redis_optimizer.tasks.dispatcher import Dispatcher
 from redis_optimizer.tasks.envelope import NAME, read, unpack
 from redis_optimizer.tasks.feed import POOL, UNBOUNDED, Feed
@@ -74,6 +75,7 @@ class Opener:
         if (known := self.feed.envelopes.get(identity)) is not None:
             self._drop(message, known, ack)
             return
+        counter.open(len(jobs))
         if message.headers.get("redelivered") or message.delivery_info.get("redelivered"):
             self._open_again(identity, jobs, ack)
             return

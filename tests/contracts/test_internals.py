@@ -2,14 +2,17 @@
 
 import socket
 import threading
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
+from django_redis.cache import RedisCache
 from redis.connection import Connection
 
 from redis_optimizer.embedded import HOST, EmbeddedServer
-from redis_optimizer.internals import interrupt, receive_pushes
+from redis_optimizer.internals import interrupt, is_connected, own_attributes, receive_pushes
 from tests.servers import wait_until
 
 PARSERS: list[Any] = [redis.connection.DefaultParser, redis.connection._RESP3Parser]
@@ -77,3 +80,22 @@ def test_a_connection_that_is_closed_already_can_be_interrupted(connection: Any)
 
 def test_the_socket_is_a_socket(connection: Any) -> None:
     assert isinstance(connection._sock, socket.socket)
+
+
+def test_a_connection_is_known_to_be_open(connection: Any) -> None:
+    assert is_connected(connection)
+    connection.disconnect()
+    assert not is_connected(connection)
+
+
+def test_what_the_debug_toolbar_put_on_a_cache_is_known() -> None:
+    source = Path(find_spec("debug_toolbar").origin).parent / "panels" / "cache.py"  # type: ignore[union-attr,arg-type]
+    assert 'if not hasattr(cache, "_djdt_panel"):' in source.read_text()  # its models need its app
+    cache: Any = RedisCache("redis://127.0.0.1:1/0", {})
+    before = own_attributes(cache)
+    cache._djdt_panel, cache.get = None, lambda key: None
+    assert (
+        own_attributes(cache)
+        == before
+        == RedisCache("redis://127.0.0.1:1/0", {}).__dict__ | {"_server": cache._server}
+    )

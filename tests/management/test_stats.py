@@ -5,8 +5,10 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from io import StringIO
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,6 +22,7 @@ from redis_optimizer.management.commands import redis_optimizer_clear as clear_c
 from redis_optimizer.management.commands import redis_optimizer_stats as stats_command
 from redis_optimizer.management.stats.prometheus import as_prometheus
 from redis_optimizer.stats.gathered import Gathered, Process, Silent
+from redis_optimizer.stats.rates import RATES
 from tests.servers import wait_until
 from tests.stats.processes import ROOT, Reader, readers
 
@@ -118,10 +121,57 @@ def test_it_looks_again_until_it_is_stopped(site: list[Reader]) -> None:
         command, cwd=ROOT, env=os.environ | given, stdout=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout is not None
-        for _ in range(3):
-            assert json.loads(process.stdout.readline())["processes"]
+        looks = [json.loads(process.stdout.readline()) for _ in range(3)]
+        assert all(look["processes"] for look in looks)
+        assert looks[0]["rates"] is None
+        assert looks[2]["rates"].keys() == RATES.keys()
         process.send_signal(signal.SIGINT)
         assert process.wait(60) == 0
+
+
+def test_a_watch_shows_rates_and_outlives_an_outage(monkeypatch: pytest.MonkeyPatch) -> None:
+    def counted(hits: int) -> Gathered:
+        totals = {"caches": {"default": {"hits": hits}}, "commands": {"sent": 1, "avoided": hits}}
+        return Gathered([Process(FACTS, totals, None, 0.1)])
+
+    looks = iter([ConnectionError("refused"), counted(10), ConnectionError("gone"), counted(30)])
+    clock = iter([0.0, 10.0, 20.0, 30.0])
+    naps: list[float] = []
+
+    def look(*args: Any, **options: Any) -> Gathered:
+        found = next(looks)
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    def sleep(seconds: float) -> None:
+        naps.append(seconds)
+        if len(naps) == 4:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(stats_command, "gather", look)
+    passed = SimpleNamespace(
+        sleep=sleep, monotonic=lambda: next(clock), time=time.time, strftime=time.strftime
+    )
+    monkeypatch.setattr(stats_command, "time", passed)
+    out, errors = StringIO(), StringIO()
+    call_command("redis_optimizer_stats", "--watch", "5", stdout=out, stderr=errors)
+    assert naps == [5.0] * 4
+    assert [line.partition(" ")[2] for line in errors.getvalue().splitlines()] == [
+        "Redis cannot be asked: refused",
+        "Redis cannot be asked: gone",
+    ]
+    (line,) = [line for line in out.getvalue().splitlines() if line.startswith("Per second")]
+    assert "commands sent 0.0, commands avoided 2.0, hits 2.0, misses 0.0" in line
+
+
+def test_a_watch_ends_where_no_cache_can_ever_be_asked() -> None:
+    plain = {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}
+    with (
+        override_settings(CACHES={"default": plain}),
+        pytest.raises(CommandError, match="No cache"),
+    ):
+        run("redis_optimizer_stats", "--watch", "5")
 
 
 @pytest.mark.parametrize(
@@ -209,13 +259,19 @@ def test_all_parts_are_shown(found: Callable[[Gathered], None]) -> None:
     }
     endpoints = {"health": {"hits": 99, "runs": 1, "joined": 0, "stale": 0}}
     views = {'say "hi"': {"requests": 10, "seconds": 0.5, "responses": {"5xx": 2}}}
-    totals = {"jobs": jobs, "endpoints": endpoints, "views": views}
+    commands = {"sent": 50, "avoided": 150, "by": {"cache": 40, "broker": 10}}
+    totals = {"jobs": jobs, "endpoints": endpoints, "views": views, "commands": commands}
+    totals["connections"] = {"open": 7}
     found(Gathered([Process(FACTS, totals, None, 0.1)], commands=4))
     text = run("redis_optimizer_stats")
     assert "200 jobs left in 2 messages, by 2 commands; 5 duplicates were not sent." in text
     assert "Why batches left: age 1, size 1." in text
+    assert (
+        "50 commands were sent (cache 40, broker 10), 150 were not: 75.0 % were avoided. "
+        "7 connections are open." in text
+    )
     rows = [line.split() for line in text.splitlines()]
-    assert ["site.send", "200", "200", "5"] in rows
+    assert ["site.send", "200", "200", "5", "0", "0", "0"] in rows
     assert ["health", "99", "1", "0", "0"] in rows
     assert ["say", '"hi"', "10", "2", "50.0"] in rows
     endpoints['a "b"\\'] = endpoints["health"]

@@ -64,3 +64,16 @@ def test_no_addition_of_many_threads_is_lost() -> None:
     for thread in threads:
         thread.join(30)
     assert costs == Costs(8_000, 8_000, 8_000.0, 8_000, 8_000.0)
+
+
+def test_what_is_added_inside_is_added_to_the_outer_costs_too() -> None:
+    outer = Costs()
+    inner = Costs(outer=outer, by_store={})
+    inner.add_hit("a")
+    inner.add_trip(0.5, "a")
+    inner.add_trip(0.25, "b")
+    inner.add_job()
+    inner.add_checks(2, 1.0)
+    expected = Costs(hits=1, trips=2, seconds=0.75, jobs=1, checks=2, check_seconds=1.0)
+    assert outer == expected
+    assert inner.by_store == {"a": Costs(1, 1, 0.5), "b": Costs(0, 1, 0.25)}

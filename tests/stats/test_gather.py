@@ -1,5 +1,6 @@
 """All processes that have a channel are asked, and those that do not answer are named."""
 
+import asyncio
 import json
 import os
 import threading
@@ -15,7 +16,7 @@ from django.test import override_settings
 from redis_optimizer.cache import TieredCache
 from redis_optimizer.channel import Channel
 from redis_optimizer.embedded import HOST, EmbeddedServer
-from redis_optimizer.stats import Gathered, gather
+from redis_optimizer.stats import Gathered, agather, gather
 from redis_optimizer.stats.desk import ANSWERS, BURST, Desk
 from redis_optimizer.stats.gather import MAX_IGNORED, Asking, ask
 from redis_optimizer.stats.gathered import Process, Silent
@@ -368,3 +369,15 @@ def _settings(location: str, **l1: object) -> dict[str, object]:
         "KEY_PREFIX": "t",
         "OPTIONS": {"L1": l1},
     }
+
+
+async def test_it_can_be_awaited_while_the_loop_goes_on(server: object) -> None:
+    with readers(1) as (reader,):
+        asking = asyncio.ensure_future(agather(20))
+        turns = 0
+        while not asking.done():
+            turns += 1
+            await asyncio.sleep(0)
+        gathered = asking.result()
+    assert turns > 1
+    assert reader.pid in {process.facts["pid"] for process in gathered.processes}

@@ -13,6 +13,7 @@ from django.test import override_settings
 
 from redis_optimizer.embedded import EmbeddedServer
 from redis_optimizer.signals import job_deduplicated
+from redis_optimizer.stats.costs import Costs, measuring
 from redis_optimizer.stats.registry import registry
 from redis_optimizer.tasks import OptimizedTask, batch, batch_stats, batching, counts
 from redis_optimizer.tasks.counts import MAX_TASKS, OTHERS, JobCounter, counter
@@ -123,13 +124,41 @@ def test_what_could_not_be_sent_is_not_counted(task: Any, monkeypatch: pytest.Mo
     monkeypatch.setattr(batching, "send", refuse)
     for number in range(3):
         task.delay(number)
-    assert (counter.totals()["buffered"], counter.totals()["sent"]) == (3, 0)
+    seen = counter.totals()
+    assert (seen["buffered"], seen["sent"]) == (3, 0)
+    assert seen["failures"] >= 1
+    batching.outbox().close(0)
+    seen = counter.totals()
+    assert (seen["lost"], seen["tasks"]["t.add"]["lost"]) == (3, 3)
 
 
 def test_duplicates_are_counted() -> None:
     job_deduplicated.send_robust(None, task="t.add", id="2", existing_id="1")
     seen = counter.totals()
     assert (seen["duplicates"], seen["tasks"]) == (1, {"t.add": {"duplicates": 1}})
+
+
+def test_what_a_worker_does_is_counted() -> None:
+    counts = JobCounter()
+    counts.open(100)
+    counts.run("t.add", 99)
+    counts.run("t.add", failed=True)
+    seen = counts.totals()
+    assert {name: seen[name] for name in ("opened", "unpacked", "ran", "failed")} == {
+        "opened": 1,
+        "unpacked": 100,
+        "ran": 100,
+        "failed": 1,
+    }
+    assert seen["tasks"] == {"t.add": {"ran": 100, "failed": 1}}
+
+
+def test_jobs_of_a_request_are_among_its_costs(task: Any) -> None:
+    costs = Costs()
+    with measuring(costs):
+        task.delay(1)
+        task.delay(2)
+    assert costs.jobs == 2
 
 
 def test_events_that_leave_with_jobs_are_none() -> None:

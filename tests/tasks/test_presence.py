@@ -17,6 +17,8 @@ from tests.cache.caches import channels, counted
 from tests.servers import wait_until
 from tests.tasks.consumer import Consumer
 from tests.tasks.processes import Site
+from tests.tasks.site import budget
+from tests.tasks.site.enveloped import make_job, send_envelope
 
 WAIT = 60  # seconds
 
@@ -29,6 +31,18 @@ def kinds(server: EmbeddedServer) -> Iterator[Callable[[], list[str]]]:
         def gather() -> list[str]:
             gathered = ask(Question(), 2, through=[client.connection_pool])
             return [each.facts["kind"] for each in gathered.processes]
+
+        yield gather
+
+
+@pytest.fixture
+def totals(server: EmbeddedServer) -> Iterator[Callable[[], dict[str, Any]]]:
+    """Return what asks all processes and returns what they counted, by kind."""
+    with redis.Redis(HOST, server.port) as client:
+
+        def gather() -> dict[str, Any]:
+            gathered = ask(Question(), 2, through=[client.connection_pool])
+            return {each.facts["kind"]: each.totals for each in gathered.processes}
 
         yield gather
 
@@ -62,6 +76,7 @@ def test_a_main_process_is_heard_when_ready_and_a_child_after_its_first_job(
     make_site: Callable[..., Site],
     app: Celery,
     kinds: Callable[[], list[str]],
+    totals: Callable[[], dict[str, Any]],
     server: EmbeddedServer,
 ) -> None:
     site = make_site(tasks=["tests.tasks.site.basic"], settings=caches(server.url))
@@ -69,6 +84,12 @@ def test_a_main_process_is_heard_when_ready_and_a_child_after_its_first_job(
         wait_until(lambda: kinds() == ["worker"], WAIT)
         send(app, 1)
         wait_until(lambda: kinds() == ["worker", "worker child"], WAIT)
+        counted = wait_until(lambda: _ran(totals(), 1), WAIT)
+        tasks = counted["worker child"]["jobs"]["tasks"]
+        assert tasks == {"tests.tasks.site.basic.plain": {"ran": 1}}
+        assert counted["worker"]["jobs"]["ran"] == 0
+        assert counted["worker"]["commands"]["by"]["broker"] > 0
+        assert counted["worker"]["connections"]["by"]["broker"] > 0
         send(app, 1)  # its last: another child takes its place, and has run nothing
         wait_until(lambda: kinds() == ["worker"], WAIT)
         send(app, 1)
@@ -86,6 +107,24 @@ def test_a_solo_worker_is_its_main_process(
         send(app, 1)
         worker.wait_log(" succeeded ")
         wait_until(lambda: kinds() == ["worker"], WAIT)
+
+
+def test_jobs_of_an_envelope_are_counted_one_by_one(
+    make_site: Callable[..., Site],
+    app: Celery,
+    totals: Callable[[], dict[str, Any]],
+    server: EmbeddedServer,
+) -> None:
+    site = make_site(tasks=["tests.tasks.site.budget"], settings=caches(server.url))
+    with site.worker("-P", "solo"):
+        send_envelope(app, *(make_job(app, budget.together, number) for number in range(10)))
+        jobs = wait_until(lambda: _ran(totals(), 10), WAIT)["worker"]["jobs"]
+    assert (jobs["opened"], jobs["unpacked"], jobs["failed"]) == (1, 10, 0)
+    assert jobs["tasks"] == {budget.together.name: {"ran": 10}}
+
+
+def _ran(totals: dict[str, Any], number: int) -> dict[str, Any]:
+    return totals if sum(each["jobs"]["ran"] for each in totals.values()) == number else {}
 
 
 def test_where_no_cache_has_a_tier_nothing_is_opened(

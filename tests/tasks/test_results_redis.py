@@ -12,7 +12,9 @@ from celery.result import AsyncResult
 from django.conf import settings
 from django.test import override_settings
 
+from redis_optimizer.stats.registry import registry
 from redis_optimizer.tasks.results import RedisBackend
+from redis_optimizer.tasks.results.counts import counter
 from tests.servers import wait_until
 from tests.tasks.results import (
     FAILED,
@@ -240,3 +242,13 @@ def test_a_result_that_nobody_tells_of_is_found(app: Celery, admin: redis.Redis)
     admin.set("celery-task-meta-j", meta)
     thread.join(20)
     assert found == [7]
+
+
+def test_what_is_stored_and_let_go_of_is_counted(app: Celery) -> None:
+    counter.reset()
+    for number in range(7):  # of which the last five are kept
+        store(app, f"j{number}")
+    store(app, "j6")  # a success is not overwritten
+    assert registry.totals()["results"] == {"stored": 7, "pruned": 2}
+    app.backend.store_many([(f"k{n}", 1, states.SUCCESS, None, context(f"k{n}")) for n in range(2)])
+    assert counter.totals() == {"stored": 9, "pruned": 4}

@@ -13,6 +13,7 @@ from redis_optimizer.management.stats.prometheus import as_prometheus
 from redis_optimizer.management.stats.tables import as_silent, as_tables
 from redis_optimizer.stats.gather import TIMEOUT, gather
 from redis_optimizer.stats.gathered import Gathered
+from redis_optimizer.stats.rates import rates
 
 EXAMPLES: Final = """\
 examples:
@@ -33,6 +34,10 @@ SILENT: Final = 3
 NOBODY: Final = 4
 
 CLEAR_SCREEN: Final = "\x1b[H\x1b[2J"
+
+
+class NotAsked(CommandError):
+    """Nobody could be asked now; a little later that may be otherwise."""
 
 
 class Command(BaseCommand):
@@ -56,7 +61,12 @@ class Command(BaseCommand):
         form.add_argument("--prometheus", action="store_true", help="print Prometheus's text")
         add = parser.add_argument
         add("--history", action="store_true", help="with --json: the last hour, in steps of 10 s")
-        add("--watch", type=float, metavar="SECONDS", help="look again every so often")
+        add(
+            "--watch",
+            type=float,
+            metavar="SECONDS",
+            help="look again every so often, and show rates per second",
+        )
         add(
             "--timeout",
             type=float,
@@ -82,25 +92,40 @@ class Command(BaseCommand):
         if options["prometheus"]:
             raise CommandError("--prometheus does not go with --watch.", returncode=2)
         try:
-            while True:
-                self._show(options)
-                time.sleep(options["watch"])
+            self._watch(options)
         except KeyboardInterrupt:
             return
 
-    def _show(self, options: dict[str, Any]) -> Gathered:
+    def _watch(self, options: dict[str, Any]) -> None:
+        """Show what is gathered, and how fast it grew since the last look; outages pass."""
+        before: tuple[Gathered, float] | None = None
+        while True:
+            try:
+                before = self._show(options, before), time.monotonic()
+            except NotAsked as error:
+                self.stderr.write(f"{time.strftime('%H:%M:%S')} {error}")
+                self.stderr.flush()
+            time.sleep(options["watch"])
+
+    def _show(
+        self, options: dict[str, Any], before: tuple[Gathered, float] | None = None
+    ) -> Gathered:
         try:
             gathered = gather(options["timeout"], history=options["history"])
         except LookupError as error:
             raise CommandError(str(error)) from error
         except (RedisError, OSError) as error:
-            raise CommandError(f"Redis cannot be asked: {error}") from error
+            raise NotAsked(f"Redis cannot be asked: {error}") from error
+        grown = None
+        if before is not None:
+            grown = rates(before[0], gathered, max(time.monotonic() - before[1], 0.001))
         if options["json"]:
-            text = json.dumps(gathered.as_dict())
+            watched = {} if options["watch"] is None else {"rates": grown}
+            text = json.dumps(gathered.as_dict() | watched)
         elif options["prometheus"]:
             text = as_prometheus(gathered)
         else:
-            text = as_tables(gathered, time.time())
+            text = as_tables(gathered, time.time(), grown)
             if options["watch"] is not None and self.stdout.isatty():
                 text = CLEAR_SCREEN + text
         self.stdout.write(text)

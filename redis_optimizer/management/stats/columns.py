@@ -1,21 +1,14 @@
 """Numbers and tables as a person reads them."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Final
 
 from redis_optimizer.management.benchmark.figures import align
+from redis_optimizer.stats.metrics import number
 
 __all__ = ["as_bytes", "as_duration", "as_share", "as_table", "number"]
 
 _UNITS: Final = ("B", "KiB", "MiB", "GiB")
-
-
-def number(tree: Any, *path: str) -> int | float:
-    """Return a number that is somewhere inside; 0 where there is none, whatever there is."""
-    for name in path:
-        tree = tree.get(name) if isinstance(tree, Mapping) else None
-    is_number = isinstance(tree, int | float) and not isinstance(tree, bool)
-    return tree if is_number else 0
 
 
 def as_share(part: float, whole: float) -> str:

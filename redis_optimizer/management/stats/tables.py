@@ -12,7 +12,7 @@ from redis_optimizer.management.stats.columns import (
 )
 from redis_optimizer.stats.gathered import Gathered, Process, Silent
 
-__all__ = ["as_answered", "as_silent", "as_tables"]
+__all__ = ["as_answered", "as_rates", "as_silent", "as_tables"]
 
 UNSEEN: Final = (
     "Processes without a channel are not seen: those that have read little from a cache so far."
@@ -22,16 +22,19 @@ MAX_ROWS: Final = 20
 """Views and endpoints that are shown, those that were asked most."""
 
 
-def as_tables(gathered: Gathered, now: float) -> str:
+def as_tables(gathered: Gathered, now: float, rates: Mapping[str, float] | None = None) -> str:
     """Return all that was gathered, as a person reads it.
 
     Args:
         gathered: What was gathered.
         now: Seconds since the epoch.
+        rates: See `redis_optimizer.stats.rates.rates`; None where there are none yet.
     """
     totals = gathered.totals()
     parts = [
         as_answered(gathered),
+        as_rates(rates),
+        _commands(totals),
         _processes(gathered.processes, now),
         _caches(totals),
         _jobs(totals),
@@ -53,6 +56,14 @@ def as_answered(gathered: Gathered) -> str:
         lines.append(as_silent(gathered))
     lines += [f"A server could not be asked: {error}" for error in gathered.unreachable]
     return "\n".join([*lines, UNSEEN])
+
+
+def as_rates(rates: Mapping[str, float] | None) -> str:
+    """Return how fast numbers grew since the last look."""
+    if rates is None:
+        return ""
+    named = ", ".join(f"{name.replace('_', ' ')} {rate:,.1f}" for name, rate in rates.items())
+    return f"Per second, since the last look: {named}."
 
 
 def as_silent(gathered: Gathered) -> str:
@@ -93,6 +104,19 @@ def _processes(processes: list[Process], now: float) -> str:
     return as_table(head, rows) if rows else ""
 
 
+def _commands(totals: Mapping[str, Any]) -> str:
+    sent, avoided = number(totals, "commands", "sent"), number(totals, "commands", "avoided")
+    if not sent and not avoided:
+        return ""
+    by = _parts(_parts(totals, "commands"), "by")
+    named = ", ".join(f"{name} {number(by, name):,}" for name in by)
+    return (
+        f"{sent:,} commands were sent ({named}), {avoided:,} were not: "
+        f"{as_share(avoided, sent + avoided)} were avoided. "
+        f"{number(totals, 'connections', 'open'):,} connections are open."
+    )
+
+
 def _caches(totals: Mapping[str, Any]) -> str:
     names = ("hits", "misses", "commands_avoided", "fills", "invalidations", "evictions", "entries")
     rows = []
@@ -129,9 +153,9 @@ def _jobs(totals: Mapping[str, Any]) -> str:
 
 def _tasks(totals: Mapping[str, Any]) -> str:
     tasks = _parts(_parts(totals, "jobs"), "tasks")
-    names = ("buffered", "sent", "duplicates")
+    names = ("buffered", "sent", "duplicates", "ran", "failed", "lost")
     rows = [[task, *(f"{number(tasks, task, name):,}" for name in names)] for task in sorted(tasks)]
-    return as_table(["TASK", "BUFFERED", "SENT", "DUPLICATES"], rows) if rows else ""
+    return as_table(["TASK", *map(str.upper, names)], rows) if rows else ""
 
 
 def _endpoints(totals: Mapping[str, Any]) -> str:

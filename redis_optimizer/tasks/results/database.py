@@ -12,6 +12,7 @@ from kombu.exceptions import EncodeError
 
 from redis_optimizer.switches import is_on
 from redis_optimizer.tasks.celery_internals import extend_rows
+from redis_optimizer.tasks.results.counts import counter
 from redis_optimizer.tasks.results.retention import retention_of
 from redis_optimizer.tasks.results.rows import COUNTED, Trimmer
 
@@ -64,6 +65,7 @@ class DatabaseBackend(CeleryDatabaseBackend):
         retention = retention_of(self.app, state, request)
         _mark(request, counted=retention is not None)
         stored = super().store_result(task_id, result, state, traceback, request, **kwargs)
+        counter.stored += 1
         if retention is not None:
             self._trimmer.note(retention)
         self._trim()

@@ -18,6 +18,7 @@ from kombu.exceptions import EncodeError
 
 from redis_optimizer.connections import result_pool
 from redis_optimizer.switches import is_on
+from redis_optimizer.tasks.results.counts import counter
 from redis_optimizer.tasks.results.retention import Retention, retention_of
 from redis_optimizer.tasks.results.script import STORE, Record, pack
 
@@ -224,7 +225,9 @@ class RedisBackend(CeleryRedisBackend):
 
     def _send(self, records: Sequence[Record]) -> None:
         while records:
-            undecided = self._script(*pack(records))
+            stored, pruned, undecided = self._script(*pack(records))
+            counter.stored += stored
+            counter.pruned += pruned
             records = [
                 records[number - 1]._replace(replaces=digest)
                 for number, found, digest in undecided

@@ -10,6 +10,7 @@ from django.db.models import Model, QuerySet
 from django.utils import timezone
 
 from redis_optimizer.tasks.results import retention
+from redis_optimizer.tasks.results.counts import counter
 from redis_optimizer.tasks.results.retention import KINDS, Retention, limit_of
 
 __all__ = ["COUNTED", "Trimmer", "select_results"]
@@ -92,4 +93,5 @@ class Trimmer:
         found = list(older.values_list("pk", flat=True)[:MAX_ROWS])
         if found:
             self._model._default_manager.using(self._database).filter(pk__in=found).delete()
+            counter.pruned += len(found)
         return len(found) == MAX_ROWS

@@ -15,7 +15,7 @@ __all__ = ["STORE", "Record", "pack"]
 # up on deep ones. What begins otherwise (pickle, compressed) goes back to the caller, who tells by
 # the digest that this very value may be replaced.
 STORE: Final = """
-local undecided = {}
+local undecided, stored_count, pruned = {}, 0, 0
 for record = 1, (#ARGV - 1) / 6 do
     local at = record * 6 - 4
     local key, value, lifetime = KEYS[record], ARGV[at], tonumber(ARGV[at + 1])
@@ -46,13 +46,16 @@ for record = 1, (#ARGV - 1) / 6 do
         end
     end
 
-    if stored then redis.call('PUBLISH', key, value) end
+    if stored then
+        redis.call('PUBLISH', key, value)
+        stored_count = stored_count + 1
+    end
     if stored and kept then
         if redis.call('LPUSH', kept, key) > limit then
             for _, old in ipairs(redis.call('LRANGE', kept, limit, -1)) do
                 local left = redis.call('TTL', old)
                 if left == -1 or left > tonumber(ARGV[1]) then
-                    redis.call('EXPIRE', old, ARGV[1])
+                    pruned = pruned + redis.call('EXPIRE', old, ARGV[1])
                 end
             end
             redis.call('LTRIM', kept, 0, limit - 1)
@@ -61,7 +64,7 @@ for record = 1, (#ARGV - 1) / 6 do
         else redis.call('PERSIST', kept) end
     end
 end
-return undecided
+return {stored_count, pruned, undecided}
 """
 
 
