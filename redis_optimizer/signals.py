@@ -2,7 +2,7 @@
 
 from django.dispatch import Signal
 
-__all__ = ["job_deduplicated", "jobs_lost", "server_lost"]
+__all__ = ["job_deduplicated", "jobs_lost", "server_found", "server_lost"]
 
 jobs_lost = Signal()
 """Jobs could not be sent and are given up, because their process ends.
@@ -22,4 +22,11 @@ server_lost = Signal()
 command failed. Sent from whatever thread noticed it; receivers must be quick, and not raise.
 
 ``reason``: what was seen, in a few words.
+"""
+
+server_found = Signal()
+"""A server that the caches had stopped asking answers again, see ``BREAKER_AFTER``. Sent from
+whatever thread noticed it; receivers must be quick, and not raise.
+
+``server``: where it is; ``seconds``: how long it was not asked.
 """
