@@ -28,7 +28,16 @@ from redis_optimizer.connections import channel_connection, server_of
 from redis_optimizer.core.breaker import Breaker, State
 from redis_optimizer.signals import server_found, server_lost
 
-__all__ = ["Guard", "Outcome", "ServerUnavailable", "find_guard", "guard_of", "guards", "noted"]
+__all__ = [
+    "Guard",
+    "Outcome",
+    "ServerUnavailable",
+    "breaker_state",
+    "find_guard",
+    "guard_of",
+    "guards",
+    "noted",
+]
 
 logger = logging.getLogger("redis_optimizer.cache")
 
@@ -202,6 +211,14 @@ def guard_of(pool: ConnectionPool) -> Guard:
 def find_guard(pool: ConnectionPool) -> Guard | None:
     """Return the guard of the server behind a pool, if there is one."""
     return _guards.get(_identity(pool))
+
+
+def breaker_state(pool: ConnectionPool) -> str:
+    """Return how it is with the server behind a pool; "off" where there is no breaker."""
+    guard = find_guard(pool)
+    if guard is not None:
+        return guard.state or "off"
+    return "closed" if get_settings().BREAKER_AFTER else "off"
 
 
 def guards() -> list[Guard]:

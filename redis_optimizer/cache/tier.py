@@ -12,7 +12,7 @@ from django_redis.cache import RedisCache
 
 from redis_optimizer.cache.fill import Fetch, lifetime
 from redis_optimizer.cache.options import Options
-from redis_optimizer.cache.outage import find_guard
+from redis_optimizer.cache.outage import breaker_state, find_guard
 from redis_optimizer.channel import Channel
 from redis_optimizer.connections import channel_connection
 from redis_optimizer.core.flight import Flights
@@ -310,7 +310,7 @@ class Tier:
             "commands_avoided": self.commands_avoided,
             "coherence": self.coherence,
             "staleness_bound": self.staleness_bound,
-            "breaker": self.breaker,
+            "breaker": breaker_state(self.pool()),
         }
 
     def stats(self) -> dict[str, Any]:
@@ -333,12 +333,6 @@ class Tier:
         if not self.ready:
             return "off"
         return "refused" if self.refused else self.options.COHERENCE
-
-    @property
-    def breaker(self) -> str:
-        """How it is with the server: "closed", "open", "half-open", or "off" without a breaker."""
-        guard = find_guard(self.pool())
-        return (guard.state if guard is not None else None) or "off"
 
     def recall(self, finals: Iterable[str]) -> dict[str, Entry]:
         """Return what may be served of keys that Redis did not answer for, see STALE_IF_ERROR."""

@@ -62,9 +62,8 @@ class CoherentCache(Remote):
         client = client_class(self)
         self._tier = get_tier(server, params) if can_have_tier(client) else None
         self._serves_stale = self._tier is not None and self._tier.options.STALE_IF_ERROR > 0
-        self._is_guarded = self._serves_stale or (
-            self._tier is not None and get_settings().BREAKER_AFTER > 0
-        )
+        self.has_breaker = self._tier is not None and get_settings().BREAKER_AFTER > 0
+        self._is_guarded = self._serves_stale or self.has_breaker
         if self._is_guarded:
             set_client(self, GuardedClient(functools.partial(client, server, params, self)))
         # What a hit needs, looked up once: Django makes one object for each thread.
