@@ -234,7 +234,8 @@ def _identity(pool: ConnectionPool) -> tuple[object, ...]:
 def _name(pool: ConnectionPool) -> str:
     options = pool.connection_kwargs
     if hasattr(pool, "service_name"):
-        return f"{pool.service_name} (Sentinel)"
+        which = "master" if getattr(pool, "is_master", True) else "replicas"
+        return f"{pool.service_name} ({which})"
     if "path" in options:
         return str(options["path"])
     return f"{options.get('host', 'localhost')}:{options.get('port', 6379)}"

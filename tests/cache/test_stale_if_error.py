@@ -273,6 +273,7 @@ def test_it_costs_no_command(url: str, admin: redis.Redis) -> None:
     costs = []
     for l1 in (QUIET, {**QUIET, "STALE_IF_ERROR": 60}):
         cache = tiered(url, l1=l1)
+        cache.ttl("k")  # connects
         with counted(admin) as calls:
             cache.set_many({"k": 1, "l": 2})
             cache.get_many(["k", "l", "m"])
