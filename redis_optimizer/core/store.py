@@ -106,6 +106,7 @@ class LocalStore:
         self._sweep: Iterator[str] = iter(())
         self._next_sweep = now() + SWEEP_INTERVAL
         self._spared = False  # the sweep left entries that may be served stale
+        self._is_strict = False  # it leaves none, until it has looked at all
         self._eras = Eras(stale_for)
         with _forking:
             _stores.add(self)
@@ -362,16 +363,20 @@ class LocalStore:
             now: The time.
             is_short: Room had to be made. Then what could only be served stale gives way.
         """
+        self._is_strict |= is_short
         keys = list(islice(self._sweep, SWEEP_STEP))
-        if not keys and (now >= self._next_sweep or (is_short and self._spared)):
+        if not keys and (now >= self._next_sweep or (self._is_strict and self._spared)):
             self._sweep = iter(list(self.entries))
             self._next_sweep = now + SWEEP_INTERVAL
             self._spared = False
+        elif not keys:
+            self._is_strict = False
         for key in keys:
             entry = self.entries.get(key)
             if entry is None or (entry.expires_at > now and entry.epoch == self.epoch):
                 continue
-            if not is_short and entry.load is not MISSING and now < self._stale_until(entry):
+            is_of_use = entry.load is not MISSING and now < self._stale_until(entry)
+            if is_of_use and not self._is_strict:
                 self._spared = True
             else:
                 self._remove(key)
