@@ -84,6 +84,11 @@ class Settings:
     KEEP_FAILED: int = 3
     """Results of failed runs that are kept for each task. 0: all."""
 
+    BREAKER_AFTER: int = 0
+    """Commands of the caches that a Redis server leaves unanswered, one after the other, before
+    this process stops asking it. Then calls fail at once, as they would after their timeout, until
+    the server answers again. 0: it is always asked, as by django-redis. See :doc:`outages`."""
+
     HEALTH_CHECKS: Sequence[str | tuple[str, Mapping[str, Any]]] = DEFAULT_CHECKS
     """What is asked for a verdict: dotted paths of checks, each alone or with its options, as in
     ``("redis_optimizer.health.checks.Disk", {"path": "/srv"})``. Those registered by the decorator
@@ -132,7 +137,7 @@ class Settings:
             if field.type is float:
                 _at_least(0, field.name, value, "a number of seconds", int | float)
             elif field.type is int:
-                least = 0 if field.name.startswith("KEEP_") else 1
+                least = 0 if field.name.startswith(("BREAKER_", "KEEP_")) else 1
                 _at_least(least, field.name, value, "a whole number", int)
             elif isinstance(field.type, type) and type(value) is not field.type:
                 raise _wrong(field.name, f"must be a {field.type.__name__}", value)

@@ -27,6 +27,7 @@ __all__ = [
     "non_atomic_requests",
     "own_attributes",
     "receive_pushes",
+    "set_client",
     "set_non_atomic_requests",
 ]
 
@@ -60,6 +61,11 @@ def is_connected(connection: AbstractConnection) -> bool:
 def client_class(backend: RedisCache[Any]) -> type[DefaultClient]:
     """Return the CLIENT_CLASS of a backend."""
     return backend._client_cls
+
+
+def set_client(backend: RedisCache[Any], client: Any) -> None:
+    """Let a backend use a client that we made, in the place of the one that it would make."""
+    backend._client = client
 
 
 def client_options(backend: RedisCache[Any]) -> dict[str, Any]:

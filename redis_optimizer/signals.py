@@ -8,6 +8,7 @@ __all__ = [
     "cache_invalidated",
     "job_deduplicated",
     "jobs_lost",
+    "server_found",
     "server_lost",
     "switched",
 ]
@@ -60,4 +61,11 @@ switched = Signal()
 hears of writes; receivers must be quick, and not raise.
 
 ``part``: see `redis_optimizer.switches.PARTS`; ``on``: whether it is on now; ``by``: who said so.
+"""
+
+server_found = Signal()
+"""A server that the caches had stopped asking answers again, see ``BREAKER_AFTER``. Sent from
+whatever thread noticed it; receivers must be quick, and not raise.
+
+``server``: where it is; ``seconds``: how long it was not asked.
 """

@@ -2,6 +2,7 @@
 
 from redis_optimizer.cache import counts  # noqa: F401  # registers itself with the statistics
 from redis_optimizer.cache.local import LocalCache
+from redis_optimizer.cache.outage import ServerUnavailable
 from redis_optimizer.cache.tiered import TieredCache
 
-__all__ = ["LocalCache", "TieredCache"]
+__all__ = ["LocalCache", "ServerUnavailable", "TieredCache"]

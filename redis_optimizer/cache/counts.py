@@ -3,6 +3,7 @@
 from typing import Any, Final
 
 from redis_optimizer.cache import registry
+from redis_optimizer.cache.outage import guards
 from redis_optimizer.cache.tier import Tier
 from redis_optimizer.conf import cache_settings
 from redis_optimizer.signals import cache_cleared
@@ -21,12 +22,14 @@ SHOWN: Final = (
     "evictions",
     "invalidations",
     "flushes",
+    "stale_served",
     "loads_shared",
     "commands_avoided",
     "bytes",
     "max_bytes",
     "coherence",
     "staleness_bound",
+    "breaker",
 )
 
 
@@ -56,6 +59,7 @@ def series() -> dict[str, int]:
         "invalidations": sum(tier.store.invalidations for tier in tiers),
         "evictions": sum(tier.store.evictions for tier in tiers),
         "commands_avoided": _avoided(),
+        "stale_served": sum(tier.stale_served for tier in tiers),
     }
 
 
@@ -65,6 +69,7 @@ def channel_totals() -> dict[str, Any]:
     return {
         "open": sum(channel.is_up for channel in channels),
         "connects": sum(channel.connects for channel in channels),
+        "breakers": {guard.server: guard.state for guard in guards() if guard.state is not None},
     }
 
 

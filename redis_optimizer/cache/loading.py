@@ -187,7 +187,7 @@ class Loading:
             raise
 
     def _lock(self) -> FleetLock:
-        redis = self._cache.client.get_client(write=True)
+        redis = self._cache.primary()
         return FleetLock(redis, self.final, self._tier.options.SINGLE_FLIGHT_TIMEOUT)
 
     @contextlib.contextmanager
@@ -203,8 +203,7 @@ class Loading:
     def _look_again(self) -> Any:
         """Read what was stored a moment ago: neither we nor a replica need have heard of it."""
         self._tier.drop((self.final,))
-        primary = self._cache.client.get_client(write=True)
-        return self._cache.get(self._key, MISSING, self._version, primary)
+        return self._cache.get(self._key, MISSING, self._version, self._cache.primary())
 
     def _pause(self, poll: float) -> float:
         """Return how long to wait for news before looking again."""

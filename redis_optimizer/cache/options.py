@@ -51,6 +51,10 @@ class Options:
     """Ask for a key's TTL with each read (True), for keys read before ("auto"), or never (False).
     A key whose TTL is not known is kept for MAX_STALENESS at most."""
 
+    STALE_IF_ERROR: float = 0
+    """When Redis does not answer a read: how long ago what is returned in its place may have ceased
+    to be fresh. 0: such a read fails. See :doc:`outages`."""
+
     SINGLE_FLIGHT: SingleFlight = "process"
     """Who shares one run of a ``get_or_set`` loader: the process, the fleet, or nobody."""
 
@@ -91,7 +95,7 @@ class Options:
         return cls(**values)
 
     def __post_init__(self) -> None:
-        for name in ("MAX_AGE", "NEGATIVE_AGE"):
+        for name in ("MAX_AGE", "NEGATIVE_AGE", "STALE_IF_ERROR"):
             _number(name, getattr(self, name), at_least=0)
         for name in ("HEARTBEAT", "SINGLE_FLIGHT_TIMEOUT"):
             _number(name, getattr(self, name), at_least=0.1)

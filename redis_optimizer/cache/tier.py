@@ -13,10 +13,11 @@ from django_redis.cache import RedisCache
 
 from redis_optimizer.cache.fill import Fetch, lifetime
 from redis_optimizer.cache.options import Options
+from redis_optimizer.cache.outage import breaker_state, find_guard
 from redis_optimizer.channel import Channel
 from redis_optimizer.connections import channel_connection
 from redis_optimizer.core.flight import Flights
-from redis_optimizer.core.store import MISSING, Lease, LocalStore
+from redis_optimizer.core.store import MISSING, Entry, Lease, LocalStore
 from redis_optimizer.core.values import ATOMS, freeze
 from redis_optimizer.internals import client_options, client_servers
 from redis_optimizer.signals import cache_cleared, cache_invalidated
@@ -60,7 +61,7 @@ class Tier:
         self.options = options
         self.remote = remote
         self.now = now
-        self.store = LocalStore(options.MAX_ENTRIES, options.MAX_BYTES, now)
+        self.store = LocalStore(options.MAX_ENTRIES, options.MAX_BYTES, now, options.STALE_IF_ERROR)
         self.flights = Flights()
         self.channel: Channel | None = None
         self.refused = ""
@@ -70,6 +71,7 @@ class Tier:
         self.unkept = 0
         self.passed_on = 0
         """Reads that went to Redis because the part is switched off."""
+        self.stale_served = 0
         self._channel_to = channel_to
         self._all_stores = all_stores
         self._aliases = aliases
@@ -113,6 +115,8 @@ class Tier:
             connection.read_response()
         finally:
             connection.disconnect()
+        if guard := find_guard(pool):
+            guard.answered()
 
     def on_up(self, valid_until: float) -> None:
         self.refused = ""
@@ -222,6 +226,7 @@ class Tier:
     def stop(self) -> None:
         """Keep nothing, as before the first read. The next reads start it again."""
         self.on_down()
+        self.store.clear()  # until then, own writes may not be heard of
         with self._lock:
             self.channel = None
             self._started = False
@@ -345,10 +350,12 @@ class Tier:
             "evictions": store.evictions,
             "invalidations": store.invalidations,
             "flushes": store.flushes,
+            "stale_served": self.stale_served,
             "loads_shared": self.flights.joined,
             "commands_avoided": self.commands_avoided,
             "coherence": self.coherence,
             "staleness_bound": self.staleness_bound,
+            "breaker": breaker_state(self.pool()),
         }
 
     def stats(self) -> dict[str, Any]:
@@ -372,6 +379,11 @@ class Tier:
             return "off"
         return "refused" if self.refused else self.options.COHERENCE
 
+    def recall(self, finals: Iterable[str]) -> dict[str, Entry]:
+        """Return what may be served of keys that Redis did not answer for, see STALE_IF_ERROR."""
+        found = ((final, self.store.find_stale(final)) for final in finals)
+        return {final: entry for final, entry in found if entry is not None}
+
     def before_fork(self) -> None:
         """Hold the locks, so that the child does not get one while another thread holds it."""
         self._lock.acquire()
@@ -390,7 +402,7 @@ class Tier:
         self.flights.reset()
         self.stop()
         self.store.reset_counts()
-        self.extra_hits = self.unkept = self.passed_on = 0
+        self.extra_hits = self.unkept = self.passed_on = self.stale_served = 0
 
     @property
     def is_told(self) -> bool:

@@ -1,6 +1,7 @@
 """TieredCache: django-redis's backend, with what it reads kept in the process."""
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from time import monotonic
 from typing import Any
 
@@ -13,6 +14,7 @@ from redis_optimizer.cache.coroutines import Coroutines
 from redis_optimizer.cache.fill import Fetch
 from redis_optimizer.cache.loading import Loading
 from redis_optimizer.cache.measured import timed_for
+from redis_optimizer.cache.recall import ask_or_recall
 from redis_optimizer.cache.tier import PART
 from redis_optimizer.cache.writing import CoherentCache
 from redis_optimizer.core.s3fifo import HOTTEST
@@ -82,7 +84,11 @@ class TieredCache(Coroutines, CoherentCache):
         entry = self._store.find(self._final(key, version)) if client is None else None
         if entry is not None:
             return entry.load is not MISSING
-        return super().has_key(key, version=version, client=client)
+        read = partial(super().has_key, key, version=version, client=client)
+        if client is not None or not self._serves_stale:
+            return read()
+        exists, stale = ask_or_recall(self.tier, read, [self._final(key, version)])
+        return bool(stale) or exists
 
     def get_or_set(
         self,
@@ -121,8 +127,9 @@ class TieredCache(Coroutines, CoherentCache):
         Returns:
             total_entries, valid_entries, expired_entries, bytes, max_entries, max_bytes, hits,
             misses, hit_ratio (0 to 1), fills, fills_voided, fills_refused, evictions,
-            invalidations, flushes, loads_shared, commands_avoided, coherence ("tracking", "ttl",
-            "refused" or "off"), staleness_bound (seconds) and last_error (of the channel).
+            invalidations, flushes, stale_served, loads_shared, commands_avoided, coherence
+            ("tracking", "ttl", "refused" or "off"), staleness_bound (seconds), breaker ("closed",
+            "open", "half-open", or "off" where there is none) and last_error (of the channel).
             Empty when the tier is switched off.
         """
         return self._tier.stats() if self._tier is not None else {}
@@ -142,14 +149,22 @@ class TieredCache(Coroutines, CoherentCache):
     # Details
 
     def _read(self, key: Any, final: str, default: Any, version: int | None) -> Any:
-        """Ask Redis, and keep the answer where that is allowed."""
+        """Return what Redis holds, or may be served in its place."""
         self.validate_key(final)
+        if not self._serves_stale:
+            return self._ask(key, final, default, version)
+        read = partial(self._ask, key, final, default, version)
+        value, stale = ask_or_recall(self.tier, read, [final])
+        return thaw(stale[final].value, stale[final].load) if stale else value
+
+    def _ask(self, key: Any, final: str, default: Any, version: int | None) -> Any:
+        """Ask Redis, and keep the answer where that is allowed."""
         tier = self._tier
         lease = tier.begin(final, key) if tier is not None else None
         if tier is None or lease is None:
             return super().get(key, default, version)
         try:
-            fetch = tier.fetch(self.client.get_client(write=True), lease)
+            fetch = tier.fetch(self.primary(), lease)
             sent = tier.now()
             value = super().get(key, MISSING, version, fetch)
             if final in fetch.raw:
@@ -181,10 +196,18 @@ class TieredCache(Coroutines, CoherentCache):
         return found, absent
 
     def _read_many(self, absent: dict[str, Any], version: int | None) -> dict[Any, Any]:
-        """Ask Redis for many keys by one command, and keep the answers where that is allowed."""
-        keys = list(absent.values())
+        """Return what Redis holds of many keys, or may be served in its place."""
         for final in absent:
             self.validate_key(final)
+        if not self._serves_stale:
+            return self._ask_many(absent, version)
+        values, stale = ask_or_recall(self.tier, partial(self._ask_many, absent, version), absent)
+        recalled = {absent[final]: thaw(entry.value, entry.load) for final, entry in stale.items()}
+        return recalled if values is None else values | recalled
+
+    def _ask_many(self, absent: dict[str, Any], version: int | None) -> dict[Any, Any]:
+        """Ask Redis for many keys by one command, and keep the answers where that is allowed."""
+        keys = list(absent.values())
         tier = self._tier
         leases: dict[str, Lease | None] = {}
         if tier is not None:
@@ -192,7 +215,7 @@ class TieredCache(Coroutines, CoherentCache):
         if tier is None or not any(leases.values()):
             return super().get_many(keys, version=version)
         try:
-            fetch = Fetch(self.client.get_client(write=True))
+            fetch = Fetch(self.primary())
             sent = tier.now()
             values: dict[Any, Any] = super().get_many(keys, version=version, client=fetch)
             for final, raw in fetch.raw.items():

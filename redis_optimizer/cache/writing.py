@@ -1,6 +1,7 @@
 """CoherentCache: django-redis's backend, whose writers let go of what the process keeps."""
 
 import contextlib
+import functools
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any, Final
 
@@ -12,11 +13,13 @@ from django_redis.util import CacheKey
 from redis.exceptions import RedisError
 
 from redis_optimizer.cache.coherent import coherent
+from redis_optimizer.cache.guarded import GuardedClient
 from redis_optimizer.cache.measured import Remote, counted, timed_for
 from redis_optimizer.cache.registry import get_tier
 from redis_optimizer.cache.tier import Tier
+from redis_optimizer.conf import get_settings
 from redis_optimizer.core.store import MISSING, LocalStore
-from redis_optimizer.internals import client_class
+from redis_optimizer.internals import client_class, set_client
 
 __all__ = ["LONG", "MEDIUM", "SHORT", "CoherentCache", "can_have_tier"]
 
@@ -58,6 +61,11 @@ class CoherentCache(Remote):
         super().__init__(server, params)
         client = client_class(self)
         self._tier = get_tier(server, params) if can_have_tier(client) else None
+        self._serves_stale = self._tier is not None and self._tier.options.STALE_IF_ERROR > 0
+        self.has_breaker = self._tier is not None and get_settings().BREAKER_AFTER > 0
+        self._is_guarded = self._serves_stale or self.has_breaker
+        if self._is_guarded:
+            set_client(self, GuardedClient(functools.partial(client, server, params, self)))
         # What a hit needs, looked up once: Django makes one object for each thread.
         self._store = counted(self, self._tier.store if self._tier is not None else _CLOSED)
         self._entries = self._store.entries
@@ -84,6 +92,11 @@ class CoherentCache(Remote):
         if self._tier is None:
             raise AttributeError("This cache has no in-process tier: it is switched off.")
         return self._tier
+
+    def primary(self) -> Any:
+        """Return the Redis client of the primary for what the cache itself sends."""
+        client: Any = self.client
+        return client.primary() if self._is_guarded else client.get_client(write=True)
 
     def set_many(
         self,
@@ -160,7 +173,7 @@ class CoherentCache(Remote):
     def _incr_version(self, key: Any, old: int, new: int, client: Any) -> int:
         # The commands of django-redis, which takes a stored None for a missing key.
         remote = self.client
-        client = client or remote.get_client(write=True)
+        client = client or self.primary()
         value = timed_for(self, remote.get, key, MISSING, old, client)
         try:
             timeout = timed_for(self, remote.ttl, key, old, client)

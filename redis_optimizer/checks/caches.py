@@ -1,11 +1,15 @@
 """Check the settings of the caches, and `REDIS_OPTIMIZER`."""
 
+import inspect
+from importlib import import_module
 from typing import Any
 
+from django.conf import settings as django_settings
 from django.core.cache import caches
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
+from redis.connection import AbstractConnection, ConnectionPool
 
 from redis_optimizer.cache.options import Options
 from redis_optimizer.cache.tiered import TieredCache
@@ -86,7 +90,48 @@ def _check_alias(alias: str, settings: dict[str, Any]) -> list[CheckMessage]:
                 id="redis_optimizer.W002",
             )
         )
+    if options.is_on and options.STALE_IF_ERROR and _holds_sessions(alias, options):
+        messages.append(
+            Error(
+                f'CACHES["{alias}"] holds sessions and has STALE_IF_ERROR: while Redis does not '
+                "answer, who has logged out elsewhere would be logged in.",
+                hint="Give sessions an alias of their own without it, which SESSION_CACHE_ALIAS "
+                'names, or keep them out of the process: OPTIONS["L1"]["EXCLUDE"] = '
+                '["django.contrib.sessions.*"].',
+                id="redis_optimizer.E003",
+            )
+        )
+    if backend.has_breaker and _may_hang(backend.primary()):
+        messages.append(
+            Warning(
+                f'CACHES["{alias}"] has no SOCKET_TIMEOUT: a server that has frozen is never '
+                "noticed, and BREAKER_AFTER does nothing about it.",
+                hint='Set OPTIONS["SOCKET_TIMEOUT"] to a few seconds, or take all OPTIONS from '
+                "redis_optimizer.connections.cache_options().",
+                id="redis_optimizer.W004",
+            )
+        )
     return messages
+
+
+def _holds_sessions(alias: str, options: Options) -> bool:
+    """Say whether the tier of this alias may keep what a session engine of Django's stores."""
+    if getattr(django_settings, "SESSION_CACHE_ALIAS", "default") != alias:
+        return False
+    try:
+        engine = import_module(django_settings.SESSION_ENGINE)
+    except ImportError:
+        return False  # Django says so itself
+    prefix = getattr(getattr(engine, "SessionStore", None), "cache_key_prefix", None)
+    if prefix is None:
+        return False  # it stores them elsewhere
+    return options.exclude is None or options.exclude.match(f"{prefix}{'0' * 32}") is None
+
+
+def _may_hang(redis: Any) -> bool:
+    pool: ConnectionPool = redis.connection_pool
+    default = inspect.signature(AbstractConnection.__init__).parameters["socket_timeout"].default
+    return pool.connection_kwargs.get("socket_timeout", default) is None
 
 
 def _check_locations(aliases: dict[str, dict[str, Any]]) -> list[CheckMessage]:

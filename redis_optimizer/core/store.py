@@ -13,6 +13,7 @@ from itertools import islice
 from math import inf
 from typing import Any, Final
 
+from redis_optimizer.core.eras import Eras
 from redis_optimizer.core.s3fifo import HOTTEST, S3Fifo
 from redis_optimizer.core.values import Load
 
@@ -75,6 +76,7 @@ class LocalStore:
         max_entries: How many entries are kept at most.
         max_bytes: How many bytes they may take: keys, values and :data:`OVERHEAD` each.
         now: Clock in seconds; must be monotonic.
+        stale_for: Seconds for which :meth:`find_stale` finds what is not servable any more.
 
     A store starts closed. It is opened by whoever guarantees its coherence, who also moves
     ``valid_until``; while it is closed nothing is served, leased or filled.
@@ -85,10 +87,12 @@ class LocalStore:
         max_entries: int = 10_000,
         max_bytes: int = 64 * 1024**2,
         now: Callable[[], float] = time.monotonic,
+        stale_for: float = 0.0,
     ) -> None:
         self.max_entries = max_entries
         self.max_bytes = max_bytes
         self.now = now
+        self.stale_for = stale_for
         self.lock = threading.RLock()  # a finalizer that the GC runs inside may come back here
         self.entries: dict[str, Entry] = {}
         self.valid_until = 0.0
@@ -101,6 +105,9 @@ class LocalStore:
         self._watchers: dict[str, list[Callable[[], object]]] = {}
         self._sweep: Iterator[str] = iter(())
         self._next_sweep = now() + SWEEP_INTERVAL
+        self._spared = False  # the sweep left entries that may be served stale
+        self._is_strict = False  # it leaves none, until it has looked at all
+        self._eras = Eras(stale_for)
         with _forking:
             _stores.add(self)
 
@@ -124,6 +131,28 @@ class LocalStore:
         if entry.hot < HOTTEST:
             entry.hot += 1
         return entry
+
+    def find_stale(self, key: str) -> Entry | None:
+        """Return an entry for one who cannot have anything better: not a hit, nor a known miss.
+
+        Returns:
+            What was servable ``stale_for`` seconds ago or less, and not removed since; else None.
+        """
+        with self.lock:
+            entry = self.entries.get(key)
+            if entry is None or entry.load is MISSING or self.now() >= self._stale_until(entry):
+                return None
+            return entry
+
+    def settle(self, keys: Iterable[str]) -> None:
+        """Remove what is older than an answer that was just read: it must not be found stale."""
+        with self.lock:
+            now = self.now()
+            for key in keys:
+                entry = self.entries.get(key)
+                # One that is servable once ``valid_until`` is extended may be that answer.
+                if entry is not None and (entry.expires_at <= now or entry.epoch != self.epoch):
+                    self._remove(key)
 
     # Filling
 
@@ -204,11 +233,13 @@ class LocalStore:
     def clear(self) -> None:
         """Remove everything, for good, in constant time."""
         with self.lock:
+            self._eras.forget()
             self._new_epoch()
 
     def open(self, valid_until: float = inf) -> None:
         """Begin an era in which entries may be filled, and served until ``valid_until``."""
         with self.lock:
+            self._end_era()
             self._new_epoch()
             self.is_open = True
             self.valid_until = valid_until
@@ -222,6 +253,7 @@ class LocalStore:
     def close(self) -> None:
         """Serve and fill nothing until the next :meth:`open`; what was kept is not trusted."""
         with self.lock:
+            self._end_era()
             self.is_open = False
             self.valid_until = 0.0
             self._new_epoch()
@@ -261,6 +293,18 @@ class LocalStore:
 
     # Below here the lock is held
 
+    def _end_era(self) -> None:
+        if self.is_open:
+            now = self.now()
+            self._eras.end(self.epoch, min(now, self.valid_until), now)
+
+    def _stale_until(self, entry: Entry) -> float:
+        if not self.stale_for:
+            return -inf
+        is_current = self.is_open and entry.epoch == self.epoch
+        ended = self.valid_until if is_current else self._eras.ended(entry.epoch)
+        return min(entry.expires_at, ended) + self.stale_for
+
     def _new_epoch(self) -> None:
         # Entries of older epochs stay where they are until evicted or swept: freeing 100,000 of
         # them at once would hold the GIL for tens of milliseconds. The sweep is due at once: those
@@ -292,14 +336,16 @@ class LocalStore:
             self._queues.vacate(key)
         self.entries[key] = entry
         self.bytes += entry.size
+        is_short = False
         while len(self.entries) > self.max_entries or self.bytes > self.max_bytes:
+            is_short = True
             victim = self._queues.evict(self.entries, now, self.epoch)
             if victim is not None:
                 gone = self.entries.pop(victim)
                 self.bytes -= gone.size
                 self.evictions += 1
         self._queues.add(key, returning=returning)
-        self._tidy(now)
+        self._tidy(now, is_short)
         return True
 
     def _remove(self, key: str) -> bool:
@@ -310,15 +356,29 @@ class LocalStore:
         self._queues.vacate(key)
         return True
 
-    def _tidy(self, now: float) -> None:
-        """Do a bounded part of the clean-up, so that no thread and no long pause is needed."""
+    def _tidy(self, now: float, is_short: bool) -> None:
+        """Do a bounded part of the clean-up, so that no thread and no long pause is needed.
+
+        Args:
+            now: The time.
+            is_short: Room had to be made. Then what could only be served stale gives way.
+        """
+        self._is_strict |= is_short
         keys = list(islice(self._sweep, SWEEP_STEP))
-        if not keys and now >= self._next_sweep:
+        if not keys and (now >= self._next_sweep or (self._is_strict and self._spared)):
             self._sweep = iter(list(self.entries))
             self._next_sweep = now + SWEEP_INTERVAL
+            self._spared = False
+        elif not keys:
+            self._is_strict = False
         for key in keys:
             entry = self.entries.get(key)
-            if entry is not None and (entry.expires_at <= now or entry.epoch != self.epoch):
+            if entry is None or (entry.expires_at > now and entry.epoch == self.epoch):
+                continue
+            is_of_use = entry.load is not MISSING and now < self._stale_until(entry)
+            if is_of_use and not self._is_strict:
+                self._spared = True
+            else:
                 self._remove(key)
         self._queues.compact(len(self.entries))
 

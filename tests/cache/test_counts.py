@@ -54,7 +54,7 @@ def test_numbers_are_those_of_the_cache_and_no_key_is_told(url: str) -> None:
         assert all(known[name] == value for name, value in seen.items() if name != "entries")
         assert (seen["hits"], seen["commands_avoided"]) == (3, 2)
         assert seen["coherence"] == "tracking"
-        assert channel_totals() == {"open": 1, "connects": 1}
+        assert channel_totals() == {"open": 1, "connects": 1, "breakers": {}}
         assert "secret" not in json.dumps([seen, series(), channel_totals()])
 
 

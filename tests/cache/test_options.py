@@ -30,6 +30,7 @@ def test_the_defaults_are_as_documented() -> None:
         "HEARTBEAT": 5,
         "MAX_STALENESS": 12,
         "EXACT_TTL": "auto",
+        "STALE_IF_ERROR": 0,
         "SINGLE_FLIGHT": "process",
         "SINGLE_FLIGHT_TIMEOUT": 30,
         "EXCLUDE": (),
@@ -56,6 +57,7 @@ def test_what_is_given_is_taken() -> None:
         "HEARTBEAT": 0.1,
         "MAX_STALENESS": 1.2,
         "EXACT_TTL": False,
+        "STALE_IF_ERROR": 60,
         "SINGLE_FLIGHT": "fleet",
         "SINGLE_FLIGHT_TIMEOUT": 0.1,
         "EXCLUDE": ("x*",),
@@ -72,7 +74,7 @@ def test_a_name_that_does_not_exist_is_named_with_those_that_do(name: object) ->
     assert str(caught.value) == (
         f'OPTIONS["L1"] has no option {name!r}. The options are: ENABLED, MAX_ENTRIES, MAX_BYTES, '
         "MAX_AGE, NEGATIVE_AGE, COHERENCE, PREFIXES, HEARTBEAT, MAX_STALENESS, EXACT_TTL, "
-        "SINGLE_FLIGHT, SINGLE_FLIGHT_TIMEOUT, EXCLUDE, START_AFTER."
+        "STALE_IF_ERROR, SINGLE_FLIGHT, SINGLE_FLIGHT_TIMEOUT, EXCLUDE, START_AFTER."
     )
 
 
@@ -101,6 +103,7 @@ WRONG: dict[str, list[Any]] = {
     "HEARTBEAT": [*SECONDS, 0, 0.05],
     "MAX_STALENESS": SECONDS,
     "EXACT_TTL": ["Auto", 0, 1, None, "", "true"],
+    "STALE_IF_ERROR": SECONDS,
     "SINGLE_FLIGHT": ["none", "", None, False, True],
     "SINGLE_FLIGHT_TIMEOUT": [*SECONDS, 0, 0.05],
     "EXCLUDE": STRINGS,

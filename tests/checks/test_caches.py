@@ -195,6 +195,65 @@ class TestLocations:
         assert found(second=second) == []
 
 
+class TestOutages:
+    STALE = alias(OPTIONS=l1(STALE_IF_ERROR=60))
+
+    @pytest.mark.parametrize("engine", ["cache", "cached_db"])
+    def test_e003_sessions_are_never_served_stale(self, engine: str) -> None:
+        with override_settings(
+            SESSION_ENGINE=f"django.contrib.sessions.backends.{engine}",
+            SESSION_CACHE_ALIAS="sessions",
+        ):
+            assert found(sessions=self.STALE) == [("redis_optimizer.E003", "sessions")]
+            assert found(other=self.STALE) == []
+
+    @pytest.mark.parametrize(
+        "sessions",
+        [
+            {"SESSION_ENGINE": "django.contrib.sessions.backends.db"},
+            {"SESSION_ENGINE": "django.contrib.sessions.backends.signed_cookies"},
+            {"SESSION_ENGINE": "no.such.engine"},
+        ],
+        ids=lambda given: given["SESSION_ENGINE"],
+    )
+    def test_sessions_elsewhere_are_right(self, sessions: dict[str, str]) -> None:
+        with override_settings(**sessions):
+            assert found(default=self.STALE) == []
+
+    @pytest.mark.parametrize(
+        "options",
+        [
+            {"STALE_IF_ERROR": 0},
+            {"STALE_IF_ERROR": 60, "ENABLED": False},
+            {"STALE_IF_ERROR": 60, "EXCLUDE": ["django.contrib.sessions.*"]},
+        ],
+        ids=repr,
+    )
+    def test_sessions_that_are_not_kept_are_right(self, options: dict[str, Any]) -> None:
+        with override_settings(SESSION_ENGINE="django.contrib.sessions.backends.cache"):
+            assert found(default=alias(OPTIONS=l1(**options))) == []
+
+    @pytest.fixture
+    def _may_hang(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Let a timeout that is not given be none, as before redis-py 8."""
+        pool = {"socket_timeout": None}
+        monkeypatch.setitem(self.PLAIN["OPTIONS"], "CONNECTION_POOL_KWARGS", pool)
+
+    PLAIN = alias(location="redis://127.0.0.1:2/0", OPTIONS={})
+
+    @pytest.mark.usefixtures("_may_hang")
+    def test_w004_a_breaker_without_a_timeout(self) -> None:
+        assert found(other=self.PLAIN) == []
+        with override_settings(REDIS_OPTIMIZER={"BREAKER_AFTER": 3}):
+            timed = alias(OPTIONS={"SOCKET_TIMEOUT": 1})
+            assert found(default=timed, other=self.PLAIN) == [("redis_optimizer.W004", "other")]
+
+    def test_a_breaker_with_a_timeout_is_right(self) -> None:
+        with override_settings(REDIS_OPTIMIZER={"BREAKER_AFTER": 3}):
+            timed = alias(location="redis://127.0.0.1:3/0", OPTIONS={"SOCKET_TIMEOUT": 1})
+            assert found(default=timed) == []
+
+
 def test_the_checks_are_registered() -> None:
     assert {check_caches, check_settings} <= set(checks.registry.registry.get_checks())
     second = alias(OPTIONS={"PASSWORD": "secret"})
