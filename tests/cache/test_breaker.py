@@ -3,8 +3,10 @@
 import asyncio
 import logging
 import os
+import signal
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
@@ -224,7 +226,7 @@ def test_it_is_told_when_it_opens_and_when_it_closes(
         cache.set("k", 1)
         cache.get("k")
         (entry,) = cache.tier.store.entries.values()
-        entry.expires_at = 0.0
+        entry.expires_at = time.monotonic() - 1
         own.kill()
         fail(cache)
         for _ in range(4):
@@ -351,6 +353,7 @@ def test_a_forked_child_asks_by_itself(guard: Guard) -> None:
     guard._breaker._lock.acquire()  # type: ignore[union-attr]
     pid = os.fork()
     if pid == 0:
+        signal.alarm(20)  # for ever would be too long, should the lock be held
         os._exit(0 if guard.run(lambda: 7) == 7 and guard.state == "closed" else 1)
     guard._breaker._lock.release()  # type: ignore[union-attr]
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0

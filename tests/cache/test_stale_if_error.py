@@ -11,7 +11,7 @@ import pytest
 import redis
 from django_redis import get_redis_connection
 
-from redis_optimizer.cache import TieredCache
+from redis_optimizer.cache import TieredCache, registry
 from redis_optimizer.embedded import EmbeddedServer
 from tests.servers import connect, wait_until
 
@@ -238,6 +238,28 @@ def test_a_replica_that_answers_is_better(own: EmbeddedServer) -> None:
         cache.get("k")  # 1 is older than what the replica had
 
 
+def test_a_replica_that_answers_in_place_of_the_primary_is_better(own: EmbeddedServer) -> None:
+    with EmbeddedServer() as other:
+        with connect(other) as admin:
+            admin.set(KEY, 7)
+        l1 = {"COHERENCE": "ttl", "START_AFTER": 0, "STALE_IF_ERROR": 60}
+        cache = tiered(f"{own.url},{other.url}", l1=l1, CONNECTION_POOL_KWARGS=POOL)
+        cache.set("k", 1)
+        assert cache.get("k") == 1
+        cache.tier.store.entries[KEY].expires_at = time.monotonic() - 1
+        own.kill()
+        assert cache.get("k") == 7
+        assert cache.stats()["stale_served"] == 0
+
+
+def test_a_tier_that_was_stopped_knows_nothing(own: EmbeddedServer) -> None:
+    cache = warm(own)
+    cache.tier.stop()
+    own.kill()
+    with pytest.raises(redis.ConnectionError):
+        cache.get("k")
+
+
 def test_threads_never_see_the_outage(own: EmbeddedServer) -> None:
     cache = warm(own)
     stopping, failures, seen = threading.Event(), [], set()
@@ -284,6 +306,7 @@ def test_it_costs_no_command(url: str, admin: redis.Redis) -> None:
             cache.incr("p")
             cache.clear()
         costs.append(calls)
+        registry.shutdown()  # else the channel would be made anew for both
     assert costs[0] == costs[1]
 
 
