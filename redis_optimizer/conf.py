@@ -14,7 +14,7 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 
-__all__ = ["Settings", "cache_settings", "get_settings"]
+__all__ = ["ENABLED_VARIABLE", "Settings", "cache_settings", "get_settings"]
 
 ENABLED_VARIABLE: Final = "REDIS_OPTIMIZER_ENABLED"
 _OFF: Final = frozenset({"0", "false", "no", "off"})

@@ -15,6 +15,7 @@ from redis_optimizer.cache.options import Options
 from redis_optimizer.cache.tiered import TieredCache
 from redis_optimizer.cache.writing import can_have_tier
 from redis_optimizer.conf import cache_settings, get_settings
+from redis_optimizer.connections import pool_options
 from redis_optimizer.internals import client_class
 
 __all__ = ["check_caches", "check_settings"]
@@ -141,7 +142,7 @@ def _check_locations(aliases: dict[str, dict[str, Any]]) -> list[CheckMessage]:
     for alias, settings in aliases.items():
         location = repr(settings.get("LOCATION"))
         other = first.setdefault(location, alias)
-        if other != alias and _pool_options(settings) != _pool_options(aliases[other]):
+        if other != alias and pool_options(settings) != pool_options(aliases[other]):
             messages.append(
                 Warning(
                     f'CACHES["{other}"] and CACHES["{alias}"] have one LOCATION but different '
@@ -152,16 +153,3 @@ def _check_locations(aliases: dict[str, dict[str, Any]]) -> list[CheckMessage]:
                 )
             )
     return messages
-
-
-def _pool_options(settings: dict[str, Any]) -> dict[str, Any]:
-    names = (
-        "CONNECTION_POOL_CLASS",
-        "CONNECTION_POOL_KWARGS",
-        "PARSER_CLASS",
-        "PASSWORD",
-        "SOCKET_CONNECT_TIMEOUT",
-        "SOCKET_TIMEOUT",
-        "USERNAME",
-    )
-    return {name: settings.get("OPTIONS", {}).get(name) for name in names}

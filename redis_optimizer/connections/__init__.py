@@ -4,12 +4,14 @@ The only package that does. The functions for settings take plain arguments and 
 they are called inside ``settings.py``.
 """
 
-from redis_optimizer.connections.caches import cache_options
+from redis_optimizer.connections.caches import cache_options, pool_options
 from redis_optimizer.connections.channel import (
     CONNECT_TIMEOUT,
     channel_connection,
+    handshake_of,
     master_address,
     server_of,
+    timeout_of,
 )
 from redis_optimizer.connections.counting import (
     PURPOSES,
@@ -35,9 +37,12 @@ __all__ = [
     "count_pool",
     "counting",
     "find_profile",
+    "handshake_of",
     "master_address",
     "open_connections",
+    "pool_options",
     "result_pool",
     "sent",
     "server_of",
+    "timeout_of",
 ]

@@ -1,5 +1,6 @@
 """The OPTIONS of a django-redis cache."""
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from django.core.exceptions import ImproperlyConfigured
@@ -12,7 +13,17 @@ from redis_optimizer.connections.sockets import (
     keepalive_options,
 )
 
-__all__ = ["cache_options"]
+__all__ = ["cache_options", "pool_options"]
+
+POOL_OPTIONS: Final = (
+    "CONNECTION_POOL_CLASS",
+    "CONNECTION_POOL_KWARGS",
+    "PARSER_CLASS",
+    "PASSWORD",
+    "SOCKET_CONNECT_TIMEOUT",
+    "SOCKET_TIMEOUT",
+    "USERNAME",
+)
 
 MAX_CONNECTIONS: Final = 5
 """A connection is lent for one command, about 0.1 ms: five serve many threads."""
@@ -72,3 +83,13 @@ def cache_options(
         "SOCKET_TIMEOUT": timeout,
         "SOCKET_CONNECT_TIMEOUT": connect_timeout,
     }
+
+
+def pool_options(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those settings of a cache that its pool is made by.
+
+    Args:
+        settings: What ``CACHES`` says of an alias.
+    """
+    options = settings.get("OPTIONS") or {}
+    return {name: options.get(name) for name in POOL_OPTIONS}

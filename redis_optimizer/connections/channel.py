@@ -17,7 +17,7 @@ from redis.sentinel import SentinelConnectionPool
 from redis_optimizer.conf import get_settings
 from redis_optimizer.connections.counting import counting, uncounted
 
-__all__ = ["channel_connection", "master_address", "server_of"]
+__all__ = ["channel_connection", "handshake_of", "master_address", "server_of", "timeout_of"]
 
 CONNECT_TIMEOUT: Final = 2.0
 """Seconds a channel waits for the server to accept it; it tries again for as long as it lives."""
@@ -62,6 +62,36 @@ def master_address(pool: ConnectionPool) -> tuple[str, int] | None:
         return None
     host, port = pool.sentinel_manager.discover_master(pool.service_name)
     return host, port
+
+
+def timeout_of(pool: ConnectionPool) -> float | None:
+    """Return the seconds that a connection of ``pool`` waits for an answer; None: for ever.
+
+    What the pool is not told is redis-py's to say, and differs between its versions.
+    """
+    seconds: float | None = _unconnected(pool).socket_timeout
+    return seconds
+
+
+def handshake_of(pool: ConnectionPool) -> int:
+    """Return how many commands a connection of ``pool`` begins with."""
+    options = pool.connection_kwargs
+    logs_in = options.get("password") or options.get("credential_provider")
+    says_hello = int(_unconnected(pool).get_protocol()) == 3  # which logs in as well
+    tells_library = {*_no_library_info(pool.connection_class)} - {
+        name for name, value in options.items() if value is None
+    }
+    return (
+        bool(logs_in or says_hello)
+        + bool(options.get("db"))
+        + bool(options.get("client_name"))
+        + 2 * bool(tells_library)
+    )
+
+
+def _unconnected(pool: ConnectionPool) -> Any:
+    options = {k: v for k, v in pool.connection_kwargs.items() if k not in _POOL_ONLY}
+    return pool.connection_class(**options)
 
 
 def channel_connection(

@@ -8,6 +8,7 @@ import time
 from dataclasses import dataclass
 from typing import Any, Final
 
+import redis
 from celery import Celery, bootsteps
 from celery.worker.consumer.tasks import Tasks
 from kombu.exceptions import OperationalError
@@ -18,7 +19,7 @@ from redis_optimizer.tasks.asking import asking
 from redis_optimizer.tasks.celery_internals import channel_client
 from redis_optimizer.tasks.names import root
 
-__all__ = ["BEAT", "LAPSE", "Heard", "Heartbeat", "hear"]
+__all__ = ["BEAT", "LAPSE", "Heard", "Heartbeat", "alive", "hear"]
 
 logger = logging.getLogger(__name__)
 
@@ -57,6 +58,19 @@ def hear(app: Celery, timeout: float) -> Heard:
         pipeline.zrange(key, 0, 0, desc=True, withscores=True)
         workers, last = pipeline.execute()
     return Heard(workers, last[0][1] if last else None)
+
+
+def alive(app: Celery, client: redis.Redis) -> int:
+    """Return how many workers are alive, by one command.
+
+    Args:
+        app: Whose workers.
+        client: Of its broker's server.
+
+    Raises:
+        redis.RedisError: the server cannot be reached, or refuses.
+    """
+    return int(client.zcount(_key(app), time.time() - LAPSE, "+inf"))
 
 
 class Heartbeat(bootsteps.StartStopStep):

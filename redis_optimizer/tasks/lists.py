@@ -4,6 +4,7 @@ import json
 from bisect import bisect
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from typing import Any, Final
 
 import redis
@@ -40,6 +41,22 @@ class Lists:
     def unacked_key(self) -> str:
         """The name of the hash of the messages that workers have, or had."""
         return f"{self._channel.global_keyprefix}{self._channel.unacked_key}"
+
+    @property
+    def received_key(self) -> str:
+        """The name of the sorted set of when those were received."""
+        return f"{self._channel.global_keyprefix}{self._channel.unacked_index_key}"
+
+    def topic(self, exchange: str) -> str:
+        """Return how the names of the channels begin that an exchange publishes to."""
+        return f"{self._channel.global_keyprefix}{self._channel.keyprefix_fanout}{exchange}"
+
+    def bindings(self, exchange: str) -> Iterator[tuple[str, str]]:
+        """Yield routing key and queue of what is bound to an exchange."""
+        key = f"{self._channel.global_keyprefix}{self._channel.keyprefix_queue % exchange}"
+        for member in self.client.sscan_iter(key, count=1000):
+            routing_key, _, queue = member.decode().split(self._channel.sep)
+            yield routing_key, queue
 
     def key(self, queue: str, step: int) -> str:
         """Return the name of the list of a queue and a step of priority."""
@@ -82,6 +99,21 @@ class Lists:
                 yield tag, str(routing_key), self.step_of(message["properties"].get("priority"))
             except (AttributeError, LookupError, TypeError, ValueError):
                 continue  # not a message of kombu's
+
+    def due(self, most: int) -> Iterator[tuple[bytes, str, str]]:
+        """Yield tag, task and time of messages that wait in workers until their time has come.
+
+        Args:
+            most: Unacknowledged messages that are read.
+        """
+        contents = self.client.hscan_iter(self.unacked_key, count=UNACKED_PAGE)
+        for tag, content in islice(contents, most):
+            try:
+                headers = json.loads(content)[0]["headers"]
+            except (AttributeError, LookupError, TypeError, ValueError):
+                continue
+            if headers.get("eta"):
+                yield tag, str(headers.get("task")), str(headers["eta"])
 
     def read(self, content: bytes) -> ReceivedMessage:
         """Return the message that an element of a list is.

@@ -95,3 +95,23 @@ def test_a_channel_makes_its_connections_of_a_class_that_it_names(
         channel = connection.default_channel
         assert channel.pool.connection_class is made
         assert issubclass(channel.async_pool.connection_class, made)
+
+
+def test_events_are_published_where_the_exchange_and_its_prefix_say(app: Celery) -> None:
+    with app.connection_for_write() as connection:
+        channel: Any = connection.default_channel
+        channel.client.ping()  # the prefix holds the number of the database from then on
+        assert channel.keyprefix_fanout == "/0."
+        assert channel._get_publish_topic("celeryev", "a.b") == "/0.celeryev/a.b"
+        assert channel.keyprefix_queue % "celeryev" == "_kombu.binding.celeryev"
+        assert channel.unacked_index_key == "unacked_index"
+
+
+def test_gossip_binds_its_queue_as_monitors_do_not() -> None:
+    from celery.events import EventReceiver
+    from celery.worker.consumer.gossip import Gossip
+
+    from redis_optimizer.tasks.events import GOSSIP
+
+    assert f"routing_key='{GOSSIP}'" in inspect.getsource(Gossip.get_consumers)
+    assert inspect.signature(EventReceiver).parameters["routing_key"].default == "#"

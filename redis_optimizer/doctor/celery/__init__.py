@@ -1,0 +1,1 @@
+"""What the doctor finds about Celery: its workers, its broker, its results."""

@@ -1,0 +1,97 @@
+"""Say what costs commands or endangers data, and what to change."""
+
+import json
+from math import inf
+from typing import Any, Final
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from redis_optimizer.doctor.examine import examinations, examine
+from redis_optimizer.doctor.findings import Severity
+from redis_optimizer.doctor.look import SECONDS, look
+from redis_optimizer.management.doctor import as_text
+from redis_optimizer.management.stats.help import ExampleFormatter
+
+EXAMPLES: Final = """\
+examples:
+  manage.py redis_optimizer_doctor                       look for 5 s, and say what is found
+  manage.py redis_optimizer_doctor --seconds 60          better rates, of a site with little traffic
+  manage.py redis_optimizer_doctor --json | jq .findings
+  manage.py redis_optimizer_doctor --fail-on error       for a script: exit with 1 when data is in
+                                                         danger
+  manage.py redis_optimizer_doctor --list                what it looks for
+
+exit codes:
+  0  it has looked, whatever it found
+  1  --fail-on: something as bad as that was found
+  2  the options are wrong
+"""
+
+
+class Command(BaseCommand):
+    """Look, and print what is found."""
+
+    help = (
+        "Looks at the settings, at each Redis server of the site for some seconds and at what its "
+        "processes counted, and says what costs commands or endangers data, why, and what to "
+        "change. It only reads."
+    )
+
+    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
+        """Return a parser whose help ends with examples."""
+        kwargs |= {"epilog": EXAMPLES, "formatter_class": ExampleFormatter}
+        return super().create_parser(prog_name, subcommand, **kwargs)
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Declare the options."""
+        add = parser.add_argument
+        add("--json", action="store_true", help="print JSON")
+        add(
+            "--seconds",
+            type=float,
+            default=SECONDS,
+            metavar="N",
+            help=f"how long the servers are watched ({SECONDS:g})",
+        )
+        add("--only", action="append", default=[], metavar="ID", help="look for this alone")
+        add("--skip", action="append", default=[], metavar="ID", help="do not look for this")
+        add("--list", action="store_true", help="print what is looked for, and end")
+        add(
+            "--fail-on",
+            choices=[Severity.ERROR.value, Severity.WARNING.value],
+            help="exit with 1 when something is found that is as bad as this, or worse",
+        )
+
+    def handle(self, **options: Any) -> None:
+        """Print what is found.
+
+        Raises:
+            CommandError: an option is wrong, or --fail-on says so; its returncode says which.
+        """
+        if options["list"]:
+            for each in examinations():
+                self.stdout.write(f"{each.id}  {each.severity}")
+            return
+        self._check(options)
+        quiet = options["verbosity"] == 0
+        evidence = look(
+            options["seconds"],
+            say=lambda words: None if quiet else self.stderr.write(f"{words} ..."),
+        )
+        report = examine(evidence, only=options["only"], skip=options["skip"])
+        text = json.dumps(report.as_dict(), indent=2) if options["json"] else as_text(report)
+        self.stdout.write(text)
+        if options["fail_on"] and (bad := report.at_least(Severity(options["fail_on"]))):
+            raise CommandError(f"Found: {', '.join(dict.fromkeys(each.id for each in bad))}")
+
+    def _check(self, options: dict[str, Any]) -> None:
+        if not 0 < options["seconds"] < inf:
+            raise CommandError("--seconds takes a number of seconds, more than 0.", returncode=2)
+        known = [each.id for each in examinations()]
+        for name in ("only", "skip"):
+            for id in options[name]:
+                if id not in known:
+                    raise CommandError(
+                        f"--{name}: there is no {id!r}. There are: {', '.join(known)}.",
+                        returncode=2,
+                    )
