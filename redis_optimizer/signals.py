@@ -2,7 +2,7 @@
 
 from django.dispatch import Signal
 
-__all__ = ["job_deduplicated", "jobs_lost", "server_lost"]
+__all__ = ["job_deduplicated", "jobs_lost", "server_lost", "switched"]
 
 jobs_lost = Signal()
 """Jobs could not be sent and are given up, because their process ends.
@@ -22,4 +22,11 @@ server_lost = Signal()
 command failed. Sent from whatever thread noticed it; receivers must be quick, and not raise.
 
 ``reason``: what was seen, in a few words.
+"""
+
+switched = Signal()
+"""A part was switched on or off for this process. Sent from the thread that heard of it, which also
+hears of writes; receivers must be quick, and not raise.
+
+``part``: see `redis_optimizer.switches.PARTS`; ``on``: whether it is on now; ``by``: who said so.
 """
