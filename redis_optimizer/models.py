@@ -9,18 +9,18 @@ __all__ = ["Overview"]
 
 
 class Overview(models.Model):
-    """Carry the permissions of the admin page: Django has them with models alone."""
+    """Carry the permissions of the admin page: Django keeps none without a model."""
 
     class Meta:
         managed = False
         default_permissions = ()
         permissions: ClassVar = [
-            ("view_overview", _("Can view the overview of Redis optimizer")),
-            ("clear_local", _("Can clear what processes keep of the caches")),
-            ("clear_cache", _("Can clear a cache in Redis")),
-            ("flush_batches", _("Can send buffered jobs at once")),
-            ("prune_results", _("Can prune results of jobs")),
-            ("switch_parts", _("Can switch parts of Redis optimizer off and on")),
+            ("view_overview", "Can view the overview of Redis optimizer"),
+            ("clear_local", "Can clear what processes keep of the caches"),
+            ("clear_cache", "Can clear a cache in Redis"),
+            ("flush_batches", "Can send buffered jobs at once"),
+            ("prune_results", "Can prune results of jobs"),
+            ("switch_parts", "Can switch parts of Redis optimizer off and on"),
         ]
         verbose_name = _("overview")
         verbose_name_plural = _("overview")
