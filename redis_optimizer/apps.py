@@ -24,15 +24,19 @@ class RedisOptimizerConfig(AppConfig):
             from celery.signals import worker_process_init
 
             from redis_optimizer.checks import celery, tasks  # noqa: F401  # as above
+            from redis_optimizer.conf import get_settings
             from redis_optimizer.tasks import (
                 batching,
                 bootstep,  # noqa: F401  # connects itself to each worker
                 exits,
+                kombu,
                 presence,  # noqa: F401  # connects itself to each worker
                 strategy,  # noqa: F401  # registers the task of envelopes
                 worker,  # noqa: F401  # connects itself to each worker
             )
 
+            if get_settings().ENABLED:
+                kombu.count_broker()
             worker_process_init.connect(_keep_less, dispatch_uid="redis_optimizer")
             # Here, because a server's threads, which send jobs, may not.
             exits.watch_sigterm(batching.is_pending, batching.is_closing)

@@ -21,6 +21,7 @@ __all__ = [
     "client_servers",
     "csrf_token_noted",
     "interrupt",
+    "is_connected",
     "live_caches",
     "loaded_user",
     "non_atomic_requests",
@@ -48,6 +49,11 @@ def interrupt(connection: AbstractConnection) -> None:
     if sock is not None:
         with contextlib.suppress(OSError):
             sock.shutdown(socket.SHUT_RDWR)
+
+
+def is_connected(connection: AbstractConnection) -> bool:
+    """Tell whether a connection is open; redis-py has a public property for it since 8."""
+    return connection._sock is not None
 
 
 def client_class(backend: RedisCache[Any]) -> type[DefaultClient]:

@@ -5,6 +5,7 @@ from typing import Any, Final
 from redis_optimizer.cache import registry
 from redis_optimizer.cache.tier import Tier
 from redis_optimizer.conf import cache_settings
+from redis_optimizer.stats import commands
 from redis_optimizer.stats.desk import desk
 from redis_optimizer.stats.registry import register
 
@@ -53,7 +54,7 @@ def series() -> dict[str, int]:
         "fills": sum(tier.store.fills for tier in tiers),
         "invalidations": sum(tier.store.invalidations for tier in tiers),
         "evictions": sum(tier.store.evictions for tier in tiers),
-        "commands_avoided": sum(tier.commands_avoided for tier in tiers),
+        "commands_avoided": _avoided(),
     }
 
 
@@ -75,6 +76,11 @@ def clear() -> dict[str, int]:
     return {"entries": entries}
 
 
+def _avoided() -> int:
+    return sum(tier.commands_avoided for tier in registry.tiers())
+
+
 register("caches", totals, series)
 register("channels", channel_totals)
 desk.register("clear", clear)
+commands.avoids("caches", _avoided)

@@ -9,6 +9,7 @@ from django.core.cache import caches
 from django_redis.cache import RedisCache
 
 from redis_optimizer.cache import methods
+from redis_optimizer.connections import count_pool
 from redis_optimizer.core.store import Entry, LocalStore
 from redis_optimizer.internals import live_caches
 from redis_optimizer.stats.costs import Costs, current, measuring
@@ -47,10 +48,34 @@ def timed(call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         costs.add_trip(perf_counter() - began)
 
 
+class _Connections:
+    """A connection factory of django-redis whose pools count what they send."""
+
+    def __init__(self, factory: Any) -> None:
+        self._factory = factory
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._factory, name)
+
+    def connect(self, url: str) -> Any:
+        """Return a client, as the factory does."""
+        client = self._factory.connect(url)
+        count_pool(client.connection_pool, "cache")
+        return client
+
+
 class Remote(RedisCache[Any]):
-    """django-redis's backend, with each call that goes to Redis timed."""
+    """django-redis's backend: each call that goes to Redis is timed, and its commands counted."""
 
     _store: Any
+
+    @functools.cached_property
+    def client(self) -> Any:
+        """The django-redis client, made when it is first needed."""
+        client = super().client
+        if hasattr(client, "connection_factory"):  # a class of the site's own may do without
+            client.connection_factory = _Connections(client.connection_factory)
+        return client
 
 
 def _timed(name: str) -> Callable[..., Any]:

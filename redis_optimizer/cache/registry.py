@@ -12,9 +12,9 @@ from typing import Any
 
 from django.core.cache import caches
 from django.core.signals import setting_changed
-from django_redis.cache import RedisCache
 from redis.connection import ConnectionPool
 
+from redis_optimizer.cache.measured import Remote
 from redis_optimizer.cache.options import Options
 from redis_optimizer.cache.tier import Tier
 from redis_optimizer.channel import Channel
@@ -53,7 +53,7 @@ def get_tier(server: Any, params: dict[str, Any]) -> Tier | None:
             if not options.is_on or not get_settings().ENABLED:
                 return None
             tier = _tiers[identity] = Tier(
-                options, RedisCache(server, params), _channel_to, _all_stores
+                options, Remote(server, params), _channel_to, _all_stores
             )
             _limit(tier)
     return tier if get_settings().ENABLED else None

@@ -11,6 +11,14 @@ from redis_optimizer.connections.channel import (
     master_address,
     server_of,
 )
+from redis_optimizer.connections.counting import (
+    PURPOSES,
+    Purpose,
+    count_pool,
+    counting,
+    open_connections,
+    sent,
+)
 from redis_optimizer.connections.jobs import celery_settings
 from redis_optimizer.connections.pools import result_pool
 from redis_optimizer.connections.profiles import PROFILES, Profile, find_profile
@@ -18,12 +26,18 @@ from redis_optimizer.connections.profiles import PROFILES, Profile, find_profile
 __all__ = [
     "CONNECT_TIMEOUT",
     "PROFILES",
+    "PURPOSES",
     "Profile",
+    "Purpose",
     "cache_options",
     "celery_settings",
     "channel_connection",
+    "count_pool",
+    "counting",
     "find_profile",
     "master_address",
+    "open_connections",
     "result_pool",
+    "sent",
     "server_of",
 ]

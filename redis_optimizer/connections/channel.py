@@ -14,6 +14,9 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.retry import Retry
 from redis.sentinel import SentinelConnectionPool
 
+from redis_optimizer.conf import get_settings
+from redis_optimizer.connections.counting import counting, uncounted
+
 __all__ = ["channel_connection", "master_address", "server_of"]
 
 CONNECT_TIMEOUT: Final = 2.0
@@ -43,7 +46,7 @@ def server_of(pool: ConnectionPool) -> tuple[object, ...]:
         where = ("unix", options["path"])
     else:
         where = ("tcp", options.get("host", "localhost"), options.get("port", 6379))
-    return (pool.connection_class, *where, options.get("username"))
+    return (uncounted(pool.connection_class), *where, options.get("username"))
 
 
 def master_address(pool: ConnectionPool) -> tuple[str, int] | None:
@@ -101,7 +104,10 @@ def channel_connection(
     }
     if protocol is not None:
         options["protocol"] = protocol
-    connection: AbstractConnection = pool.connection_class(**options)
+    connection_class = uncounted(pool.connection_class)
+    if get_settings().ENABLED:
+        connection_class = counting(connection_class, "channel")
+    connection: AbstractConnection = connection_class(**options)
     connection.connect()
     return connection
 

@@ -5,6 +5,7 @@ from typing import Any
 from redis.connection import BlockingConnectionPool, ConnectionPool
 
 from redis_optimizer.conf import get_settings
+from redis_optimizer.connections.counting import count_pool
 
 __all__ = ["result_pool"]
 
@@ -20,6 +21,8 @@ def result_pool(*, max_connections: int | None = None, **options: Any) -> Connec
     """
     if not max_connections or not get_settings().ENABLED:
         return ConnectionPool(max_connections=max_connections, **options)
-    return BlockingConnectionPool(
+    pool = BlockingConnectionPool(
         max_connections=max_connections, timeout=options.get("socket_timeout"), **options
     )
+    count_pool(pool, "results")
+    return pool

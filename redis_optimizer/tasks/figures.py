@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from redis_optimizer.stats import commands
 from redis_optimizer.stats.registry import register
 from redis_optimizer.tasks import batching
 from redis_optimizer.tasks.counts import counter
@@ -36,3 +37,4 @@ def totals() -> dict[str, Any]:
 
 
 register("jobs", totals, counter.series)
+commands.avoids("jobs", lambda: counter.series()["commands_avoided"])

@@ -13,9 +13,18 @@ from celery import Celery
 from kombu import Producer, Queue
 from kombu.utils.json import dumps
 
+from redis_optimizer.connections import counting
 from redis_optimizer.tasks.message import Message
 
-__all__ = ["Capture", "broker_client", "ensure", "send", "sweep_seldom", "visibility_timeout"]
+__all__ = [
+    "Capture",
+    "broker_client",
+    "count_broker",
+    "ensure",
+    "send",
+    "sweep_seldom",
+    "visibility_timeout",
+]
 
 T = TypeVar("T")
 
@@ -178,6 +187,18 @@ def sweep_seldom(seconds: float) -> None:
 
     if hasattr(transport, "BINDING_SWEEP_INTERVAL"):
         transport.BINDING_SWEEP_INTERVAL = seconds
+
+
+def count_broker() -> None:
+    """Count the commands of the connections to brokers that this process makes from now on.
+
+    Those over a Unix socket are not: kombu names the class of these in the midst of a method.
+    """
+    from kombu.transport import redis as transport
+
+    for channel in (transport.Channel, transport.SentinelChannel):
+        for name in ("connection_class", "connection_class_ssl"):
+            setattr(channel, name, counting(getattr(channel, name), "broker"))
 
 
 def _unused_connection(app: Celery) -> Any:

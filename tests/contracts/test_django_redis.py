@@ -85,3 +85,11 @@ def test_a_sharded_or_herded_client_reads_in_its_own_way() -> None:
 
     for client in (HerdClient, ShardClient):
         assert client.get is not DefaultClient.get
+
+
+def test_every_client_class_gets_its_connections_from_its_factory() -> None:
+    for name in ("DefaultClient", "HerdClient", "ShardClient"):
+        client = backend(CLIENT_CLASS=f"django_redis.client.{name}").client
+        factory = client.connection_factory
+        assert ".connection_factory" in inspect.getsource(type(client).connect)
+        assert factory.connect("redis://127.0.0.1:1/0").connection_pool is not None

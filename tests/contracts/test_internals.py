@@ -9,7 +9,7 @@ import redis
 from redis.connection import Connection
 
 from redis_optimizer.embedded import HOST, EmbeddedServer
-from redis_optimizer.internals import interrupt, receive_pushes
+from redis_optimizer.internals import interrupt, is_connected, receive_pushes
 from tests.servers import wait_until
 
 PARSERS: list[Any] = [redis.connection.DefaultParser, redis.connection._RESP3Parser]
@@ -77,3 +77,9 @@ def test_a_connection_that_is_closed_already_can_be_interrupted(connection: Any)
 
 def test_the_socket_is_a_socket(connection: Any) -> None:
     assert isinstance(connection._sock, socket.socket)
+
+
+def test_a_connection_is_known_to_be_open(connection: Any) -> None:
+    assert is_connected(connection)
+    connection.disconnect()
+    assert not is_connected(connection)

@@ -82,3 +82,16 @@ def test_how_often_bindings_are_swept_is_looked_up_each_time() -> None:
         pytest.skip("kombu sweeps bindings since 5.7")
     source = inspect.getsource(transport.Channel.maybe_refresh_binding_expiry)
     assert ">= BINDING_SWEEP_INTERVAL:" in source
+
+
+def test_a_channel_makes_its_connections_of_a_class_that_it_names(
+    app: Celery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = type("Made", (transport.Channel.connection_class,), {})
+    monkeypatch.setattr(transport.Channel, "connection_class", made)
+    assert hasattr(transport.Channel, "connection_class_ssl")
+    assert {"connection_class", "connection_class_ssl"} <= vars(transport.SentinelChannel).keys()
+    with app.connection_for_write() as connection:
+        channel = connection.default_channel
+        assert channel.pool.connection_class is made
+        assert issubclass(channel.async_pool.connection_class, made)

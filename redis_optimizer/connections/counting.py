@@ -1,0 +1,131 @@
+"""Count the commands that this process sends, by what its connections are for.
+
+A pool whose connections shall count gets a class of connections for it; no method of redis-py is
+replaced. A command is counted when it is sent: a repetition again, each command of a pipeline by
+itself, MULTI, EXEC and the handshake as well. The server counts the same; and also what a script
+calls, but not a command that it does not know, such as some that redis-py 8 tries when it connects.
+"""
+
+import os
+import threading
+from collections.abc import Iterable
+from functools import cache
+from typing import Any, ClassVar, Final, Literal
+from weakref import WeakSet
+
+from redis.connection import AbstractConnection, ConnectionPool
+
+from redis_optimizer.conf import get_settings
+from redis_optimizer.internals import is_connected
+
+__all__ = ["PURPOSES", "Purpose", "count_pool", "counting", "open_connections", "sent", "uncounted"]
+
+Purpose = Literal["cache", "channel", "broker", "results"]
+
+PURPOSES: Final[tuple[Purpose, ...]] = ("cache", "channel", "broker", "results")
+"""The caches that are a ``TieredCache``, with all that uses their pools; the channels, and what
+asks other processes through them; Celery's broker, with locks of jobs; its results in Redis.
+
+Not counted: caches of other backends whose ``LOCATION`` no TieredCache has, a broker on a Unix
+socket, results under Sentinel, and clients of the site's own.
+"""
+
+
+class _Tally:
+    """What was counted for one purpose. Threads may lose a count to each other, at worst."""
+
+    __slots__ = ("connections", "lock", "sent")
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        self.sent = 0
+        self.lock = threading.Lock()  # another thread of the parent may have held the old one
+        self.connections: WeakSet[AbstractConnection] = WeakSet()
+
+    def count_open(self) -> int:
+        with self.lock:
+            connections = list(self.connections)
+        return sum(map(is_connected, connections))
+
+
+_tallies: Final[dict[Purpose, _Tally]] = {purpose: _Tally() for purpose in PURPOSES}
+
+
+class _Counting:
+    """What is put before a class of connections."""
+
+    tally: ClassVar[_Tally]
+    uncounted: ClassVar[type[AbstractConnection]]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        with self.tally.lock:
+            self.tally.connections.add(self)  # type: ignore[arg-type]  # mixed in
+
+    def send_command(self, *args: Any, **kwargs: Any) -> Any:
+        self.tally.sent += 1
+        return super().send_command(*args, **kwargs)  # type: ignore[misc]
+
+    def pack_commands(self, commands: Iterable[Iterable[Any]]) -> Any:
+        commands = list(commands)
+        self.tally.sent += len(commands)
+        return super().pack_commands(commands)  # type: ignore[misc]
+
+
+@cache
+def _class(connection_class: type[AbstractConnection], purpose: Purpose) -> Any:
+    return type(
+        connection_class.__name__,
+        (_Counting, connection_class),
+        {
+            "__module__": connection_class.__module__,  # it is shown where a pool is
+            "tally": _tallies[purpose],
+            "uncounted": connection_class,
+        },
+    )
+
+
+def counting(connection_class: Any, purpose: Purpose) -> Any:
+    """Return a class of connections like the given one, whose commands are counted.
+
+    Args:
+        connection_class: Of redis-py, or of another that was made from it.
+        purpose: What its connections are for; of one that counts already, another purpose.
+    """
+    return _class(uncounted(connection_class), purpose)
+
+
+def uncounted(connection_class: Any) -> Any:
+    """Return the class that one which counts was made from; any other as it is."""
+    return vars(connection_class).get("uncounted", connection_class)
+
+
+def count_pool(pool: ConnectionPool, purpose: Purpose) -> None:
+    """Let the connections count that the pool makes from now on.
+
+    With ``ENABLED`` False it does nothing. A pool that counts already keeps its purpose.
+    """
+    given = pool.connection_class
+    if get_settings().ENABLED and not issubclass(given, _Counting):
+        pool.connection_class = counting(given, purpose)
+
+
+def sent() -> dict[str, int]:
+    """Return the commands that this process sent, by purpose."""
+    return {purpose: tally.sent for purpose, tally in _tallies.items()}
+
+
+def open_connections() -> dict[str, int]:
+    """Return the connections that this process has open, by purpose."""
+    return {purpose: tally.count_open() for purpose, tally in _tallies.items()}
+
+
+def _reset() -> None:
+    for tally in _tallies.values():
+        tally.reset()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_reset)
