@@ -17,10 +17,9 @@ Line = list[float]
 ROW: Final = 30
 """Steps that one row of the table tells of: five minutes."""
 
-_AVOIDED: Final = ("caches.commands_avoided", "jobs.commands_avoided")
 _NAMES: Final = {
     "sent": ("commands.sent",),
-    "avoided": _AVOIDED,
+    "avoided": ("commands.avoided",),
     "hits": ("caches.hits",),
     "reads": ("caches.hits", "caches.misses"),
     "jobs": ("jobs.sent",),
@@ -38,18 +37,13 @@ def as_charts(history: Mapping[str, Any], at: float) -> dict[str, Any]:
     Returns:
         step (seconds), begins (of the first step) and, of one length each: sent and avoided
         (commands a second), ratio (hits in percent of reads) and batch (jobs that left together).
-        Where there was nothing to tell of, None. Commands that nobody counts are no line at all.
+        Where there was nothing to tell of, None.
     """
     lines, begins = _lines(history, at)
-    rates = {
-        name: [round(value / STEP, 2) for value in lines[name]]
-        for name in ("sent", "avoided")
-        if name != "sent" or _counts_sent(history)
-    }
     return {
         "step": STEP,
         "begins": begins,
-        **rates,
+        **{name: [round(value / STEP, 2) for value in lines[name]] for name in ("sent", "avoided")},
         "ratio": _quotients(lines["hits"], lines["reads"], 100),
         "batch": _quotients(lines["jobs"], lines["batches"], 1),
     }
@@ -66,17 +60,13 @@ def as_rows(history: Mapping[str, Any], at: float) -> list[dict[str, str]]:
             {
                 "since": _time(begins + first * STEP),
                 "until": _time(begins + (first + ROW) * STEP),
-                "sent": count(summed["sent"]) if _counts_sent(history) else NOTHING,
+                "sent": count(summed["sent"]),
                 "avoided": count(summed["avoided"]),
                 "ratio": share(summed["hits"], summed["reads"]),
                 "batch": decimal(summed["jobs"] / batches) if batches else NOTHING,
             }
         )
     return rows[::-1]
-
-
-def _counts_sent(history: Mapping[str, Any]) -> bool:
-    return "commands.sent" in history["series"]
 
 
 def _lines(history: Mapping[str, Any], at: float) -> tuple[dict[str, Line], float]:

@@ -66,16 +66,15 @@ def _tiles(seen: Look, totals: Mapping[str, Any], at: float) -> list[dict[str, s
     avoided, sent = avoided_by(totals), number(totals, "commands", "sent")
     lived = sum(at - process.facts["started"] for process in seen.gathered.processes)
     words = {"time": span(lived, 2), "share": share(avoided, avoided + sent)}
-    saved = (
-        _("%(share)s of all, in %(time)s of processes") % words
-        if "commands" in totals
-        else _("in %(time)s of processes; those sent are not counted") % words
-    )
     jobs, messages = number(totals, "jobs", "sent"), number(totals, "jobs", "messages")
     clients = [server.number("connected_clients") for server in seen.servers]
     known = [each for each in clients if each is not None]
     return [
-        {"name": _("Commands saved"), "value": count(avoided), "note": saved},
+        {
+            "name": _("Commands saved"),
+            "value": count(avoided),
+            "note": _("%(share)s of all, in %(time)s of process time") % words,
+        },
         {
             "name": _("Hit ratio"),
             "value": share(hits, reads),
@@ -95,8 +94,12 @@ def _tiles(seen: Look, totals: Mapping[str, Any], at: float) -> list[dict[str, s
         {
             "name": _("Connections"),
             "value": count(sum(known)) if known else NOTHING,
-            "note": ngettext("to %(count)s server", "to %(count)s servers", len(known))
-            % {"count": count(len(known))},
+            "note": ngettext(
+                "to %(count)s server; %(own)s of the processes below",
+                "to %(count)s servers; %(own)s of the processes below",
+                len(known),
+            )
+            % {"count": count(len(known)), "own": count(number(totals, "connections", "open"))},
         },
     ]
 

@@ -1,7 +1,7 @@
 """The page in the admin: its views, and who may see them."""
 
 import time
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
@@ -43,7 +43,13 @@ INTERVALS: Final = (2, 5, 15, 60)
 """Seconds between two refreshes, to choose from."""
 
 
-class OverviewAdmin(admin.ModelAdmin[Overview]):
+if TYPE_CHECKING:
+    Base = admin.ModelAdmin[Overview]  # at run time it takes no parameters
+else:
+    Base = admin.ModelAdmin
+
+
+class OverviewAdmin(Base):
     """One page in the place of a list of objects: there are none."""
 
     def get_urls(self) -> list[URLPattern]:

@@ -172,9 +172,7 @@ def reads_of(totals: Mapping[str, Any]) -> tuple[float, float]:
 
 def avoided_by(totals: Mapping[str, Any]) -> float:
     """Return how many commands were not sent."""
-    caches = _inner(totals, "caches").values()
-    avoided = sum(number(cache, "commands_avoided") for cache in caches)
-    return avoided + number(totals, "jobs", "commands_avoided")
+    return number(totals, "commands", "avoided")
 
 
 def _inner(tree: Mapping[str, Any], name: str) -> Mapping[str, Any]:
