@@ -36,6 +36,9 @@ RETRY_LONGEST: Final = 2.0
 REFUSED_FIRST: Final = 60.0
 REFUSED_LONGEST: Final = 3600.0
 PROBE_TIMEOUT: Final = 2.0
+ASIDE_TIMEOUT: Final = 0.5
+"""Seconds for which this thread does not listen, where RESP2 needs another connection to speak."""
+
 JOIN_TIMEOUT: Final = 1.0
 
 
@@ -74,6 +77,7 @@ class Channel:
         self._served: list[Subscriber] = []  # those whose probe has come back
         self._reads_seen = 0
         self._ping_sent: float | None = None
+        self._is_talking = False  # the link is past its handshake: any thread may publish on it
         self._is_refused = False
         self._is_renewing = False
         self.connects = 0
@@ -165,6 +169,26 @@ class Channel:
             finally:
                 self._sending.release()
 
+    # What the control asks for
+
+    def publish(self, channel: str, data: bytes) -> None:
+        """Publish a message, see `redis_optimizer.subscriber.Line`."""
+        with self._sending:
+            link = self._link
+            if link is not None and self._is_talking:
+                link.publish(channel, data, timeout=ASIDE_TIMEOUT)
+
+    def read(self, key: str) -> bytes | None:
+        """Return what a key holds, see `redis_optimizer.subscriber.Line`."""
+        link = self._link
+        return link.read(key, timeout=ASIDE_TIMEOUT) if link is not None else None
+
+    def add(self, key: str, value: bytes) -> None:
+        """Write a key that does not exist, see `redis_optimizer.subscriber.Line`."""
+        with self._sending:
+            if self._link is not None:
+                self._link.add(key, value, timeout=ASIDE_TIMEOUT)
+
     # The thread
 
     def _run(self) -> None:
@@ -207,7 +231,10 @@ class Channel:
                     return
             prefixes = merge_prefixes(p for s in subscribers for p in s.prefixes)
             with _refusals():
-                link.track(prefixes, self._control_channel)
+                hears = link.track(prefixes, self._control_channel)
+            if self._control is not None and hears:
+                self._control.on_connect(self)
+            self._is_talking = True
             for subscriber in subscribers:
                 self._prove(link, subscriber, timeout)
             self.connects += 1
@@ -264,6 +291,8 @@ class Channel:
         if isinstance(event, Invalidated):
             for subscriber in self._served:
                 subscriber.on_invalidated(event.keys)
+            if event.keys is None and self._control is not None:
+                self._control.on_flushed(self)
         elif isinstance(event, Pong):
             sent, self._ping_sent = self._ping_sent, None
             if sent is None:
@@ -273,11 +302,7 @@ class Channel:
             for subscriber in () if self._stopping.is_set() else self._served:
                 subscriber.on_alive(sent + subscriber.max_staleness)
         elif isinstance(event, Message) and self._control is not None:
-            self._control.on_message(event.data, lambda *answer: self._publish(link, *answer))
-
-    def _publish(self, link: Link, channel: str, data: bytes) -> None:
-        with self._sending:
-            link.publish(channel, data, timeout=PROBE_TIMEOUT)
+            self._control.on_message(event.data, self)
 
     def _was_read(self) -> bool:
         reads = sum(subscriber.reads() for subscriber in self._served)
@@ -287,13 +312,16 @@ class Channel:
     def _lose(self) -> None:
         with self._lock:
             link, self._link = self._link, None
+            self._is_talking = False
             self._ping_sent = None
             self._served = []
             subscribers = list(self._subscribers)
         for subscriber in subscribers:
             subscriber.on_down()
         if link is not None:
-            link.close()
+            link.interrupt()  # another thread may be waiting to get its answer through
+            with self._sending:
+                link.close()
 
     def _tell_lost(self) -> None:
         """Tell of the loss of a channel that was up, unless this process cut it itself."""

@@ -38,8 +38,8 @@ Event = Invalidated | Message | Pong
 class Link:
     """A connection on which CLIENT TRACKING is on. Make one with :meth:`open`.
 
-    One thread reads; any thread may call :meth:`interrupt`, and one at a time :meth:`ping` and
-    :meth:`publish`.
+    One thread reads; any thread may call :meth:`interrupt`, and one at a time :meth:`ping`,
+    :meth:`publish` and :meth:`add`.
     """
 
     def __init__(self, connection: AbstractConnection, pool: ConnectionPool, protocol: int) -> None:
@@ -47,7 +47,10 @@ class Link:
         self._pool = pool
         self.protocol = protocol
         self._inbox: deque[list[Any]] = deque()
-        self._published = 0  # of which the server's answer is not read yet
+        # Commands that are answered by a number, which nobody waits for. Two counts, as one thread
+        # sends and another reads.
+        self._asked = 0
+        self._answered = 0
         if protocol == 3:
             receive_pushes(connection, self._inbox.append)
 
@@ -68,7 +71,7 @@ class Link:
         except ResponseError:
             return cls(channel_connection(pool, name=name, protocol=2, timeout=timeout), pool, 2)
 
-    def track(self, prefixes: list[str], control: str) -> None:
+    def track(self, prefixes: list[str], control: str) -> bool:
         """Ask to be told of every write under ``prefixes``, and listen to ``control``.
 
         Args:
@@ -77,20 +80,27 @@ class Link:
                 under the server's output buffer limit for Pub/Sub, so that a process that hangs is
                 cut off instead of filling the server's memory.
 
+        Returns:
+            False when the user may not listen to ``control``; invalidations come all the same.
+
         Raises:
             redis.exceptions.ResponseError: when the server refuses.
         """
         arguments = [part for prefix in prefixes for part in ("PREFIX", prefix)]
+        invalidations: tuple[str, ...] = ()
         if self.protocol == 3:
             self._request("CLIENT", "TRACKING", "ON", "BCAST", *arguments)
-            with contextlib.suppress(NoPermissionError):  # invalidations come all the same
-                self._subscribe(control)
         else:
             own_id = self._request("CLIENT", "ID")
             self._request("CLIENT", "TRACKING", "ON", "REDIRECT", own_id, "BCAST", *arguments)
-            self._subscribe(_RESP2_CHANNEL.decode())
-            with contextlib.suppress(NoPermissionError):
-                self._subscribe(control)
+            invalidations = (_RESP2_CHANNEL.decode(),)
+        try:
+            self._subscribe(*invalidations, control)
+        except NoPermissionError:  # refused as a whole
+            if invalidations:
+                self._subscribe(*invalidations)
+            return False
+        return True
 
     def ping(self) -> None:
         """Send PING; the answer comes from :meth:`poll`."""
@@ -107,18 +117,54 @@ class Link:
         Raises:
             redis.exceptions.RedisError, OSError: when the connection is lost.
         """
+        self._say(timeout, "PUBLISH", channel, data)
+
+    def add(self, key: str, value: bytes, timeout: float) -> None:
+        """Write a key that does not exist; whether the server refuses it does not matter.
+
+        Args:
+            key: The key.
+            value: What it is to hold.
+            timeout: As with :meth:`publish`.
+
+        Raises:
+            redis.exceptions.RedisError, OSError: when the connection is lost.
+        """
+        self._say(timeout, "SETNX", key, value)  # SET NX is not answered by a number
+
+    def read(self, key: str, timeout: float) -> bytes | None:
+        """Return what a key holds, before :meth:`poll` is called.
+
+        Args:
+            key: The key.
+            timeout: Seconds that it may take, where it needs a connection of its own.
+
+        Raises:
+            redis.exceptions.RedisError, OSError: when the connection is lost, or the server
+                refuses.
+        """
         if self.protocol == 3:
-            self._connection.send_command("PUBLISH", channel, data, check_health=False)
-            self._published += 1
-            return
-        # A subscribed connection takes no such command then.
-        with contextlib.suppress(RedisError, OSError):
-            connection = channel_connection(self._pool, protocol=2, timeout=timeout)
-            try:
-                connection.send_command("PUBLISH", channel, data)
-                connection.read_response()
-            finally:
-                connection.disconnect()
+            found = self._request("GET", key)
+        else:
+            found = self._ask_aside(timeout, "GET", key)
+        return found if isinstance(found, bytes) else None
+
+    def _say(self, timeout: float, *command: str | bytes) -> None:
+        if self.protocol == 3:
+            self._asked += 1  # first: its answer may be read before this thread goes on
+            self._connection.send_command(*command, check_health=False)
+        else:
+            with contextlib.suppress(RedisError, OSError):
+                self._ask_aside(timeout, *command)
+
+    def _ask_aside(self, timeout: float, *command: str | bytes) -> Any:
+        """Send a command that a subscribed connection takes only since RESP3."""
+        connection = channel_connection(self._pool, protocol=2, timeout=timeout)
+        try:
+            connection.send_command(*command)
+            return connection.read_response()
+        finally:
+            connection.disconnect()
 
     def poll(self, timeout: float) -> Event | None:
         """Wait for the next event.
@@ -139,12 +185,12 @@ class Link:
                 reply = self._read()
             except ResponseError:
                 # Of a PING that is refused instead, nobody learns here: it stays unanswered.
-                if not self._published:
+                if self._answered == self._asked:
                     raise
-                self._published -= 1
+                self._answered += 1
                 return None
             if isinstance(reply, int):
-                self._published -= 1
+                self._answered += 1
             elif reply is not None:
                 self._inbox.append(reply if isinstance(reply, list) else [reply])
         return self._understand(self._inbox.popleft()) if self._inbox else None

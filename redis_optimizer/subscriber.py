@@ -1,9 +1,9 @@
 """What a channel serves: those who want to hear of writes, and who hears of control messages."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Protocol
 
-__all__ = ["Control", "Subscriber", "merge_prefixes"]
+__all__ = ["Control", "Line", "Subscriber", "merge_prefixes"]
 
 
 class Subscriber(Protocol):
@@ -43,11 +43,43 @@ class Subscriber(Protocol):
         """The server tells nothing of writes; trust what you read, for a short time."""
 
 
+class Line(Protocol):
+    """What a channel lets its control say to the server. All but `publish` is for its thread."""
+
+    def publish(self, channel: str, data: bytes) -> None:
+        """Publish a message, from any thread; nothing happens while the channel is down.
+
+        Raises:
+            redis.exceptions.RedisError, OSError: when the connection is lost.
+        """
+
+    def read(self, key: str) -> bytes | None:
+        """Return what a key of database 0 holds, before the channel is up.
+
+        Raises:
+            redis.exceptions.RedisError, OSError: when the connection is lost, or the server
+                refuses (a ResponseError).
+        """
+
+    def add(self, key: str, value: bytes) -> None:
+        """Write a key of database 0 that does not exist; whether the server refuses is not told.
+
+        Raises:
+            redis.exceptions.RedisError, OSError: when the connection is lost.
+        """
+
+
 class Control(Protocol):
     """What hears of control messages. It is called from the channel's thread, so is to be quick."""
 
-    def on_message(self, data: bytes, publish: Callable[[str, bytes], None]) -> None:
-        """Act on what somebody published; ``publish(channel, data)`` answers."""
+    def on_connect(self, line: Line) -> None:
+        """Look for what was said earlier: whatever is said from now on will be heard."""
+
+    def on_message(self, data: bytes, line: Line) -> None:
+        """Act on what somebody published."""
+
+    def on_flushed(self, line: Line) -> None:
+        """All keys of a database were deleted."""
 
     def look(self) -> float:
         """Do what is due, and return the seconds after which to be called again."""

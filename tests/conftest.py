@@ -9,6 +9,7 @@ import redis
 from django.conf import settings
 from django.urls import clear_script_prefix
 
+from redis_optimizer import switches
 from redis_optimizer.embedded import HOST, EmbeddedServer, ServerNotFound, find_binary
 
 # The caches' own test suites, run with settings of their own: see tox.ini.
@@ -45,9 +46,10 @@ def admin(server: EmbeddedServer) -> Iterator[redis.Redis]:
 
 @pytest.fixture(autouse=True)
 def fresh(admin: redis.Redis) -> Iterator[None]:
-    """Leave neither a tier nor a key to the next test, nor where the site is mounted."""
+    """Leave nothing to the next test: a tier, a key, a switch, or where the site is mounted."""
     yield
     clear_script_prefix()
+    switches.reset()  # first: a process that knows of a part that is off writes that again
     # Only a test that used a tier has loaded the registry.
     if registry := sys.modules.get("redis_optimizer.cache.registry"):
         registry.shutdown()

@@ -16,12 +16,13 @@ from redis.connection import ConnectionPool
 
 from redis_optimizer.cache.measured import Remote
 from redis_optimizer.cache.options import Options
-from redis_optimizer.cache.tier import Tier
+from redis_optimizer.cache.tier import PART, Tier
 from redis_optimizer.channel import Channel
 from redis_optimizer.conf import cache_settings, get_settings
 from redis_optimizer.connections import server_of
 from redis_optimizer.core.store import LocalStore
 from redis_optimizer.stats.desk import desk
+from redis_optimizer.switches import on_change
 
 __all__ = ["channels", "find_tier", "get_tier", "limit_bytes", "shutdown", "tiers"]
 
@@ -174,6 +175,12 @@ def _forget(*, setting: str, **kwargs: object) -> None:
                 del caches[alias]
 
 
+def _switch() -> None:
+    for tier in tiers():
+        tier.on_switched()
+
+
+on_change(PART, _switch)
 setting_changed.connect(_forget, dispatch_uid="redis_optimizer.cache")
 atexit.register(shutdown)
 if hasattr(os, "register_at_fork"):

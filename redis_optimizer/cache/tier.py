@@ -5,6 +5,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable
+from math import inf
 from typing import Any, Final
 
 from django.utils.safestring import SafeString
@@ -18,12 +19,16 @@ from redis_optimizer.core.flight import Flights
 from redis_optimizer.core.store import MISSING, Lease, LocalStore
 from redis_optimizer.core.values import ATOMS, freeze
 from redis_optimizer.internals import client_options, client_servers
+from redis_optimizer.switches import is_on
 
 __all__ = ["Tier"]
 
 logger = logging.getLogger("redis_optimizer.cache")
 
 ATOMS.add(SafeString)
+
+PART: Final = "cache"
+"""The part that this is, see `redis_optimizer.switches`."""
 
 PICKLE: Final = "django_redis.serializers.pickle.PickleSerializer"
 IDENTITY: Final = "django_redis.compressors.identity.IdentityCompressor"
@@ -60,9 +65,13 @@ class Tier:
         self.extra_hits = 0
         """Hits that saved no command of their own: the others of one get_many."""
         self.unkept = 0
+        self.passed_on = 0
+        """Reads that went to Redis because the part is switched off."""
         self._channel_to = channel_to
         self._all_stores = all_stores
         self._lock = threading.Lock()
+        self._gate = threading.Lock()
+        self._trusted: float | None = None  # until when the store may be, once it is opened
         self._ready = threading.Event()
         self._pid = os.getpid()
         self._started = False
@@ -86,12 +95,15 @@ class Tier:
         return self.options.PREFIXES
 
     def reads(self) -> int:
-        return self.store.hits + self.store.misses
+        # While the part is off, too: unless a PING goes unanswered, a channel that is dead looks
+        # like one on which nobody says anything, and the tier would wait for "on" for ever.
+        return self.store.hits + self.store.misses + self.passed_on
 
     def prove(self, key: str) -> None:
         pool = self.pool()
-        # While others read, the pool would open one more connection for this, and keep it.
-        connection = channel_connection(pool, timeout=self.max_staleness)
+        # While others read, the pool would open one more connection for this, and keep it. RESP2
+        # needs no HELLO.
+        connection = channel_connection(pool, protocol=2, timeout=self.max_staleness)
         try:
             connection.send_command("SET", key, "", "PX", PROBE_LIFETIME)
             connection.read_response()
@@ -100,11 +112,13 @@ class Tier:
 
     def on_up(self, valid_until: float) -> None:
         self.refused = ""
-        self.store.open(valid_until)
-        self._ready.set()
+        self._open(valid_until)
 
     def on_alive(self, valid_until: float) -> None:
-        self.store.extend(valid_until)
+        with self._gate:
+            if self._trusted is not None:
+                self._trusted = valid_until
+            self.store.extend(valid_until)
 
     def on_invalidated(self, keys: Iterable[str] | None) -> None:
         if keys is None:
@@ -113,20 +127,40 @@ class Tier:
             self.store.invalidations += self.store.drop(keys)
 
     def on_down(self) -> None:
-        self._ready.clear()
-        self.store.close()
+        with self._gate:
+            self._ready.clear()
+            self._trusted = None
+            self.store.close()
 
     def on_refused(self, reason: str) -> None:
         self.refused = reason
-        self.store.open()
-        self._ready.set()
+        self._open(inf)
+
+    def on_switched(self) -> None:
+        """Keep and serve values, or stop, as the switch of the part now says.
+
+        The channel stays, and with it what is known of it: it is trusted for as long as the last
+        PING vouches, and no longer. What is kept begins anew.
+        """
+        with self._gate:
+            if not is_on(PART):
+                self.store.close()
+            elif self._trusted is not None and not self.store.is_open:
+                self.store.open(self._trusted)
+
+    def _open(self, valid_until: float) -> None:
+        with self._gate:
+            self._trusted = valid_until
+            if is_on(PART):
+                self.store.open(valid_until)
+            self._ready.set()
 
     # What the backend asks
 
     @property
     def ready(self) -> bool:
         """True while values are kept and served."""
-        return self._ready.is_set()
+        return self._ready.is_set() and self.store.is_open
 
     @property
     def staleness_bound(self) -> float:
@@ -151,8 +185,7 @@ class Tier:
 
     def _begin(self) -> None:
         if self.options.COHERENCE == "ttl":
-            self.store.open()
-            self._ready.set()
+            self._open(inf)
             return
         pool = self.pool()
         subscribed = False
@@ -175,10 +208,10 @@ class Tier:
             timeout: Seconds.
 
         Returns:
-            False when the time was up first.
+            False when the time was up first, or the part is switched off.
         """
         self.start()
-        return self._ready.wait(timeout)
+        return self._ready.wait(timeout) and self.ready
 
     def stop(self) -> None:
         """Keep nothing, as before the first read. The next reads start it again."""
@@ -199,18 +232,22 @@ class Tier:
         Returns:
             The right to keep what it brings, or None.
         """
-        self.store.misses += 1
+        is_off = not is_on(PART)
+        if is_off:
+            self.passed_on += 1
+        else:
+            self.store.misses += 1
         if not self._started:
             self._reads_before += 1
             if self._reads_before > self.options.START_AFTER:
                 self._try_start()
         elif self._pid != os.getpid():  # forked without Python's knowledge
             self.after_fork_in_child()
-        else:
+        elif not is_off:
             channel = self.channel  # another thread may stop the tier meanwhile
             if channel is not None and self.now() >= self.store.valid_until:
                 channel.ping()
-        return self.store.lease(final) if self._may_keep(final, key) else None
+        return self.store.lease(final) if not is_off and self._may_keep(final, key) else None
 
     def fetch(self, redis: Any, lease: Lease) -> Fetch:
         """Make the read that ``lease`` is for."""
@@ -328,21 +365,24 @@ class Tier:
         return "refused" if self.refused else self.options.COHERENCE
 
     def before_fork(self) -> None:
-        """Hold the lock, so that the child does not get it while another thread holds it."""
+        """Hold the locks, so that the child does not get one while another thread holds it."""
         self._lock.acquire()
+        self._gate.acquire()
 
     def after_fork_in_parent(self) -> None:
-        """Let the lock go."""
+        """Let the locks go."""
+        self._gate.release()
         self._lock.release()
 
     def after_fork_in_child(self) -> None:
         """Begin anew: what waits and what is held is the parent's."""
         self._lock = threading.Lock()
+        self._gate = threading.Lock()
         self._ready = threading.Event()
         self.flights.reset()
         self.stop()
         self.store.reset_counts()
-        self.extra_hits = self.unkept = 0
+        self.extra_hits = self.unkept = self.passed_on = 0
 
     @property
     def is_told(self) -> bool:

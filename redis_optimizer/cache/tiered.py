@@ -13,10 +13,12 @@ from redis_optimizer.cache.coroutines import Coroutines
 from redis_optimizer.cache.fill import Fetch
 from redis_optimizer.cache.loading import Loading
 from redis_optimizer.cache.measured import timed
+from redis_optimizer.cache.tier import PART
 from redis_optimizer.cache.writing import CoherentCache
 from redis_optimizer.core.s3fifo import HOTTEST
 from redis_optimizer.core.store import MISSING, Lease
 from redis_optimizer.core.values import thaw
+from redis_optimizer.switches import is_on
 
 __all__ = ["TieredCache"]
 
@@ -210,7 +212,7 @@ class TieredCache(Coroutines, CoherentCache):
         self, key: Any, default: Any, timeout: float | None, version: int | None
     ) -> Loading | None:
         tier = self._tier
-        if tier is None or tier.options.SINGLE_FLIGHT == "off":
+        if tier is None or tier.options.SINGLE_FLIGHT == "off" or not is_on(PART):
             return None
         final = self._final(key, version)
         return Loading(self, tier, final, key, default, timeout, version)

@@ -31,6 +31,7 @@ from redis_optimizer.decorators.rules import Rules, Terms
 from redis_optimizer.decorators.shelf import shelf
 from redis_optimizer.health.audience import Audience, aaudience, audience, session_spared
 from redis_optimizer.stats.endpoints import counts_of
+from redis_optimizer.switches import is_on
 
 __all__ = ["Endpoint"]
 
@@ -143,7 +144,8 @@ class Endpoint:
         if settings is not self._settings:
             self._terms = self.rules.terms(settings)
             self._settings = settings
-        return self._terms if self._terms.ttl and request.method in KEPT_METHODS else None
+        serves = self._terms.ttl and request.method in KEPT_METHODS and is_on("endpoints")
+        return self._terms if serves else None
 
     def _vary(self, request: HttpRequest, vary: Callable[..., Any]) -> Any:
         try:

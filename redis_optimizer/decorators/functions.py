@@ -5,13 +5,13 @@ import inspect
 from collections.abc import Callable
 from typing import Any, ParamSpec, Protocol, TypeVar, cast
 
-from redis_optimizer.conf import get_settings
 from redis_optimizer.core.keep import Keeper
 from redis_optimizer.core.kept import Found, Made
 from redis_optimizer.decorators.alias import AliasPlace, Box
 from redis_optimizer.decorators.arguments import CallKey
 from redis_optimizer.decorators.background import run_in_thread
 from redis_optimizer.decorators.limits import callable_or_none, seconds, title
+from redis_optimizer.switches import is_on
 
 __all__ = ["Cached", "cached"]
 
@@ -104,7 +104,7 @@ def _wrap(function: Any, keeper: Keeper[Box], make_key: CallKey, ttl: float) -> 
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
-        if not (ttl and get_settings().ENABLED):
+        if not (ttl and is_on("endpoints")):
             return function(*args, **kwargs)
         return _value(keeper.get(make_key(args, kwargs), lambda: make(args, kwargs)))
 
@@ -112,7 +112,7 @@ def _wrap(function: Any, keeper: Keeper[Box], make_key: CallKey, ttl: float) -> 
         keeper.drop(make_key(args, kwargs))
 
     def refresh(*args: Any, **kwargs: Any) -> Any:
-        if not (ttl and get_settings().ENABLED):
+        if not (ttl and is_on("endpoints")):
             return function(*args, **kwargs)
         key = make_key(args, kwargs)
         keeper.void(key)  # what a call under way has read may be what the caller has changed
@@ -127,7 +127,7 @@ def _wrap_coroutine(function: Any, keeper: Keeper[Box], make_key: CallKey, ttl: 
 
     @functools.wraps(function)
     async def call(*args: Any, **kwargs: Any) -> Any:
-        if not (ttl and get_settings().ENABLED):
+        if not (ttl and is_on("endpoints")):
             return await function(*args, **kwargs)
         return _value(await keeper.aget(make_key(args, kwargs), lambda: make(args, kwargs)))
 
@@ -135,7 +135,7 @@ def _wrap_coroutine(function: Any, keeper: Keeper[Box], make_key: CallKey, ttl: 
         await keeper.adrop(make_key(args, kwargs))
 
     async def refresh(*args: Any, **kwargs: Any) -> Any:
-        if not (ttl and get_settings().ENABLED):
+        if not (ttl and is_on("endpoints")):
             return await function(*args, **kwargs)
         key = make_key(args, kwargs)
         keeper.void(key)

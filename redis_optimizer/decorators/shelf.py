@@ -7,6 +7,7 @@ from typing import Any, Final
 from redis_optimizer.conf import Settings, get_settings
 from redis_optimizer.core.kept import Kept
 from redis_optimizer.core.store import LocalStore
+from redis_optimizer.switches import on_change
 
 __all__ = ["Shelf", "shelf"]
 
@@ -76,3 +77,6 @@ class Shelf:
 
 shelf: Final = Shelf()
 """Of this process."""
+
+# What was not dropped while nobody looked is not served afterwards.
+on_change("endpoints", shelf.clear)

@@ -5,6 +5,7 @@ from typing import Literal
 from redis_optimizer.conf import get_settings
 from redis_optimizer.health.audience import Audience
 from redis_optimizer.health.report import Status
+from redis_optimizer.switches import is_on
 
 __all__ = ["Part", "lifetimes"]
 
@@ -19,7 +20,7 @@ def lifetimes(part: Part, status: Status) -> dict[Audience, float]:
         status: What it says.
     """
     settings = get_settings()
-    if not settings.ENABLED:
+    if not is_on("endpoints"):
         return dict.fromkeys(Audience, 0.0)
     if part == "ready":
         seconds = dict.fromkeys(Audience, settings.READY_TTL)

@@ -12,6 +12,7 @@ from django.http.response import HttpResponseBase
 from redis_optimizer.conf import Settings, get_settings
 from redis_optimizer.middleware import live, streams
 from redis_optimizer.middleware.watch import Watch
+from redis_optimizer.switches import is_on
 
 __all__ = ["RedisOptimizerMiddleware"]
 
@@ -112,7 +113,7 @@ async def _aanswer_endpoint(
 
 def _collects(settings: Settings) -> bool:
     # A site without Celery need not load it.
-    return "celery" in sys.modules and settings.BATCH_REQUESTS
+    return "celery" in sys.modules and settings.BATCH_REQUESTS and is_on("batching")
 
 
 def _batch() -> Any:

@@ -25,7 +25,7 @@ from redis_optimizer.stats.messages import (
 )
 from redis_optimizer.stats.servers import pools
 
-__all__ = ["TIMEOUT", "ask", "gather"]
+__all__ = ["NO_SERVER", "TIMEOUT", "ask", "gather"]
 
 TIMEOUT: Final = 0.8
 """Seconds for which answers are awaited."""
@@ -35,6 +35,8 @@ CONNECT_TIMEOUT: Final = 1.0
 
 MAX_IGNORED: Final = 1_000
 """Messages that are read beside the answers, so that a flood of them comes to an end."""
+
+NO_SERVER: Final = "No cache of this site has a tier that is told of writes by a channel."
 
 Clock = Callable[[], float]
 
@@ -78,7 +80,7 @@ def ask(
     began = now()
     servers = list(pools() if through is None else through)
     if not servers:
-        raise LookupError("No cache of this site has a tier that is told of writes by a channel.")
+        raise LookupError(NO_SERVER)
     asked: list[Asking] = []
     errors: list[Exception] = []
     try:
@@ -96,6 +98,8 @@ def ask(
                 asking.listen(until)
             except (RedisError, OSError) as error:
                 errors.append(error)
+            if question.only in asking.answers:
+                break
     finally:
         for asking in asked:
             asking.close()
@@ -103,10 +107,15 @@ def ask(
     for asking in asked:
         for id, process in asking.answers.items():
             found[id] = _join(found.get(id), process)
+    silent = [silent for asking in asked for silent in asking.silent()]
+    missing = sum(asking.missing for asking in asked)
+    if question.only is not None:  # nobody else answers
+        missing = int(question.only not in found)
+        silent = [Silent(None)] * missing
     return Gathered(
         processes=sorted(found.values(), key=lambda each: (each.facts["kind"], each.facts["pid"])),
-        silent=[silent for asking in asked for silent in asking.silent()],
-        missing=sum(asking.missing for asking in asked),
+        silent=silent,
+        missing=missing,
         commands=sum(asking.commands for asking in asked),
         seconds=now() - began,
         ignored=sum(asking.ignored for asking in asked),
@@ -162,6 +171,8 @@ class Asking:
     @property
     def missing(self) -> int:
         """Return how many channels heard the question on which no answer came."""
+        if self._question.only is not None:
+            return 0 if self._question.only in self.answers else min(self._receivers, 1)
         return max(self._receivers - self._heard.total(), 0)
 
     def listen(self, until: float) -> None:
@@ -207,6 +218,9 @@ class Asking:
         seconds = self._now() - self._began
         process = Process(answer.process, answer.totals, answer.history, seconds, answer.dropped)
         id = answer.process["id"]
+        if self._question.only not in (None, id):
+            self.ignored += 1
+            return
         self.answers[id] = _join(self.answers.get(id), process)
         self._heard[answer.process["pid"]] += 1
 
@@ -214,7 +228,9 @@ class Asking:
 def _join(before: Process | None, now: Process) -> Process:
     """Return the later of two answers of one process; what was done for either was done."""
     done = [each.totals["done"] for each in (before, now) if each and "done" in each.totals]
-    return replace(now, totals={**now.totals, "done": add_up(done)}) if done else now
+    if not done:
+        return now
+    return replace(now, totals={**now.totals, "done": add_up(done, largest=("left",))})
 
 
 def _channels(connection: AbstractConnection) -> list[tuple[int, str]]:

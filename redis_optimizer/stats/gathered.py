@@ -60,6 +60,7 @@ class Gathered:
         seconds: How long it took.
         ignored: Messages that were no answers.
         unreachable: What went wrong with servers that could not be asked.
+        unkept: What went wrong with servers that were to keep the state of a part.
     """
 
     processes: list[Process] = field(default_factory=list)
@@ -69,6 +70,7 @@ class Gathered:
     seconds: float = 0.0
     ignored: int = 0
     unreachable: list[str] = field(default_factory=list)
+    unkept: list[str] = field(default_factory=list)
 
     def totals(self) -> dict[str, Any]:
         """Return what all processes counted, together."""
@@ -102,4 +104,5 @@ class Gathered:
             "seconds": round(self.seconds, 6),
             "ignored": self.ignored,
             "unreachable": self.unreachable,
+            "unkept": self.unkept,
         }

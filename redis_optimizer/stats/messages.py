@@ -1,22 +1,27 @@
-"""What processes say to each other on the control channel: JSON, checked before it is believed.
+"""What processes say to each other on the control channel: signed JSON, checked all the same.
 
-Anybody who may publish on the server can write such a message. So a question names no channel to
-answer on, only an id; an answer may hold nothing but bounded plain data.
+A question names no channel to answer on, only an id; an answer may hold nothing but bounded plain
+data. A question that is older than MAX_AGE does nothing, so nobody can keep one for later.
 """
 
-import json
 import re
+import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from redis_optimizer.channel import CONTROL
+from redis_optimizer.stats.plain import check_history, check_plain, dump, load, tidy
+from redis_optimizer.stats.signing import SIGNATURE, sign, unsign
+from redis_optimizer.stats.states import pack_state, read_state
+from redis_optimizer.switches import State
 
 __all__ = [
     "MAX_ANSWER",
     "MAX_QUESTION",
     "Answer",
+    "Asks",
     "Question",
     "control_channel",
     "new_id",
@@ -26,20 +31,20 @@ __all__ = [
     "reply_channel",
 ]
 
-VERSION: Final = 1
+VERSION: Final = 2
 
-MAX_QUESTION: Final = 512
-"""Bytes that a question may have."""
+MAX_QUESTION: Final = 2048
+"""Bytes that a question may have, with its signature."""
 
 MAX_ANSWER: Final = 256 * 1024
-"""Bytes that an answer may have."""
+"""Bytes that an answer may have, with its signature."""
 
-MAX_TEXT: Final = 300  # characters of one string
-MAX_DEPTH: Final = 6
-MAX_NUMBER: Final = 2**63
-MAX_STEPS: Final = 1_000  # of a history
+MAX_AGE: Final = 300.0
+"""Seconds that the clocks of two machines may differ, and that a question may be under way."""
 
-Asks = Literal["stats", "clear"]
+Asks = Literal["stats", "clear", "flush", "switch"]
+
+MAX_PART: Final = 30  # characters; a part may be of a later version, and is then left alone
 
 _ID: Final = re.compile(r"[0-9a-f]{32}")
 _FACTS: Final[dict[str, type | tuple[type, ...]]] = {
@@ -64,18 +69,39 @@ class Question:
     """What all processes with a channel are asked.
 
     Args:
-        asks: "stats" to tell what was counted; "clear" to let go of what is kept in process.
+        asks: "stats" to tell what was counted; "clear" to let go of what is kept in process;
+            "flush" to send the jobs that are held; "switch" to switch a part on or off.
         history: The last hour is wanted, too.
+        only: The id of the one process that is asked; None for all.
+        switch: With "switch": the part, and the state that it is to have.
+        at: When it is asked, in seconds since the epoch.
         id: Of the question; the answers go to a channel that is named after it.
     """
 
     asks: Asks = "stats"
     history: bool = False
+    only: str | None = None
+    switch: tuple[str, State] | None = None
+    at: float = field(default_factory=time.time)
     id: str = field(default_factory=new_id)
 
     def pack(self) -> bytes:
-        """Return it as it is sent."""
-        return _dump({"v": VERSION, "ask": self.asks, "history": self.history, "id": self.id})
+        """Return it as it is sent.
+
+        Raises:
+            ImproperlyConfigured: the site has no SECRET_KEY.
+        """
+        part, state = self.switch or (None, None)
+        message = {
+            "v": VERSION,
+            "ask": self.asks,
+            "history": self.history,
+            "only": self.only,
+            "switch": state and {"part": part, **pack_state(state)},
+            "at": self.at,
+            "id": self.id,
+        }
+        return sign("question", dump(message))
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,21 +132,34 @@ def reply_channel(namespace: str, id: str) -> str:
     return f"{CONTROL}:{namespace}:{id}"
 
 
-def read_question(data: bytes) -> Question:
+def read_question(data: bytes, now: float) -> Question:
     """Return the question that somebody published.
 
+    Args:
+        data: What was published.
+        now: Seconds since the epoch.
+
     Raises:
-        ValueError: it is something else.
+        Forged: it is not from this site.
+        ValueError: it is something else, or too old.
     """
-    match _load(data, MAX_QUESTION):
+    if len(data) > MAX_QUESTION:
+        raise ValueError(f"It has more than {MAX_QUESTION} bytes.")
+    match load(unsign("question", data), MAX_QUESTION):
         case {
             "v": int(version),
-            "ask": "stats" | "clear" as asks,
+            "ask": "stats" | "clear" | "flush" | "switch" as asks,
             "history": bool(history),
+            "only": (str() | None) as only,
+            "switch": (dict() | None) as switch,
+            "at": (float() | int()) as at,
             "id": str(id),
             **rest,
-        } if version == VERSION and not rest and _ID.fullmatch(id):
-            return Question(asks, history, id)
+        } if version == VERSION and not rest and _is_id(id) and (only is None or _is_id(only)):
+            if not abs(now - at) <= MAX_AGE:
+                raise ValueError("It is too old, or the clocks of two machines differ by minutes.")
+            if (asks == "switch") == (switch is not None):
+                return Question(asks, history, only, _read_switch(switch), at, id)
     raise ValueError("It is no question that is known here.")
 
 
@@ -131,17 +170,17 @@ def pack_answer(question: Question, answer: Answer) -> bytes:
     left out: the name of a view may be of any length.
     """
     dropped = list(answer.dropped)
-    totals, history = _tidy(answer.totals), _tidy(answer.history)
+    totals, history = tidy(answer.totals), tidy(answer.history)
     for name in [name for name, part in totals.items() if not isinstance(part, dict)]:
         dropped.append(name)
         del totals[name]
     if history is not None:
         try:
-            _check_history(history)
+            check_history(history)
         except ValueError:
             dropped.append("history")
             history = None
-    process = _tidy(answer.process)
+    process = tidy(answer.process)
     while True:
         message: dict[str, Any] = {
             "v": VERSION,
@@ -151,14 +190,14 @@ def pack_answer(question: Question, answer: Answer) -> bytes:
             "history": history,
             "dropped": dropped,
         }
-        data = _dump(message)
-        if len(data) <= MAX_ANSWER or not (totals or history):
-            return data
+        data = dump(message)
+        if len(data) <= MAX_ANSWER - SIGNATURE or not (totals or history):
+            return sign("answer", data)
         if history:
             dropped.append("history")
             history = None
         else:
-            largest = max(totals, key=lambda name: len(_dump(totals[name])))
+            largest = max(totals, key=lambda name: len(dump(totals[name])))
             dropped.append(largest)
             del totals[largest]
 
@@ -167,9 +206,11 @@ def read_answer(data: bytes, question: Question) -> Answer:
     """Return the answer that somebody published.
 
     Raises:
-        ValueError: it is something else, or the answer to something else.
+        ValueError: it is something else, the answer to something else, or not from this site.
     """
-    match _load(data, MAX_ANSWER):
+    if len(data) > MAX_ANSWER:
+        raise ValueError(f"It has more than {MAX_ANSWER} bytes.")
+    match load(unsign("answer", data), MAX_ANSWER):
         case {
             "v": int(version),
             "id": str(id),
@@ -179,32 +220,15 @@ def read_answer(data: bytes, question: Question) -> Answer:
             "dropped": list(dropped),
         } if version == VERSION and id == question.id:
             _check_facts(process)
-            _check_plain(process)
-            _check_plain(totals)
-            _check_plain(dropped)
+            check_plain(process)
+            check_plain(totals)
+            check_plain(dropped)
             if not all(isinstance(part, dict) for part in totals.values()):
                 raise ValueError("The totals have no form that is known here.")
             if history is not None:
-                _check_history(history)
+                check_history(history)
             return Answer(process, totals, history, tuple(map(str, dropped)))
     raise ValueError("It is no answer that is known here.")
-
-
-def _dump(value: Any) -> bytes:
-    return json.dumps(value, separators=(",", ":")).encode()
-
-
-def _load(data: bytes, max_bytes: int) -> Any:
-    if len(data) > max_bytes:
-        raise ValueError(f"It has more than {max_bytes} bytes.")
-    try:
-        return json.loads(data, parse_constant=_refuse)
-    except RecursionError as error:
-        raise ValueError("It is nested too deep.") from error
-
-
-def _refuse(constant: str) -> Any:
-    raise ValueError(f"{constant} is no number.")
 
 
 def _check_facts(process: Mapping[str, Any]) -> None:
@@ -212,65 +236,18 @@ def _check_facts(process: Mapping[str, Any]) -> None:
         value = process.get(name)
         if not isinstance(value, kind) or isinstance(value, bool):
             raise ValueError(f"The process's {name} is of another type.")
-    if not _ID.fullmatch(process["id"]):
+    if not _is_id(process["id"]):
         raise ValueError("The process's id is none.")
 
 
-def _check_plain(value: Any, depth: int = 0) -> None:
-    """Accept what can be shown on a terminal and added up."""
-    if depth > MAX_DEPTH:
-        raise ValueError("It is nested too deep.")
-    if isinstance(value, str):
-        if len(value) > MAX_TEXT or not value.isprintable():
-            raise ValueError("It holds a text that is too long or not printable.")
-    elif isinstance(value, int | float):
-        if not abs(value) <= MAX_NUMBER:  # nor is NaN
-            raise ValueError("It holds a number that is too large.")
-    elif isinstance(value, dict):
-        for name, inner in value.items():
-            _check_plain(name, depth + 1)
-            _check_plain(inner, depth + 1)
-    elif isinstance(value, list):
-        for inner in value:
-            _check_plain(inner, depth + 1)
+def _is_id(text: str) -> bool:
+    return _ID.fullmatch(text) is not None
 
 
-def _tidy(value: Any, depth: int = 0) -> Any:
-    """Return what `_check_plain` accepts of it."""
-    if isinstance(value, Mapping | list | tuple) and depth >= MAX_DEPTH:
+def _read_switch(switch: Mapping[str, Any] | None) -> tuple[str, State] | None:
+    if switch is None:
         return None
-    if isinstance(value, Mapping):
-        return {_cut(name): _tidy(inner, depth + 1) for name, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_tidy(inner, depth + 1) for inner in value]
-    if isinstance(value, int | float):
-        return value if abs(value) <= MAX_NUMBER else None
-    return value if value is None else _cut(value if isinstance(value, str) else str(value))
-
-
-def _cut(text: Any) -> Any:
-    """Return a text that is short and printable; of a name that is no text, the name."""
-    if not isinstance(text, str) or (len(text) <= MAX_TEXT and text.isprintable()):
-        return text
-    shown = "".join(letter if letter.isprintable() else "?" for letter in text[: MAX_TEXT + 1])
-    return shown if len(shown) <= MAX_TEXT else f"{shown[: MAX_TEXT - 1]}…"
-
-
-def _check_history(history: Mapping[str, Any]) -> None:
-    match history:
-        case {"step": float(step) | int(step), "begins": float() | int(), "series": dict(series)}:
-            _check_plain(history)
-            rows = [row for row in series.values() if isinstance(row, list)]
-            are_numbers = all(
-                isinstance(n, int | float) and not isinstance(n, bool) for row in rows for n in row
-            )
-            lengths = {len(row) for row in rows}
-            if (
-                step >= 1
-                and len(rows) == len(series)
-                and are_numbers
-                and len(lengths) <= 1
-                and max(lengths, default=0) <= MAX_STEPS
-            ):
-                return
-    raise ValueError("The history has no form that is known here.")
+    part = switch.get("part")
+    if not isinstance(part, str) or not part.isidentifier() or len(part) > MAX_PART:
+        raise ValueError("It names no part.")
+    return part, read_state({name: said for name, said in switch.items() if name != "part"})

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 from celery.contrib.django.task import DjangoTask
 
 from redis_optimizer.conf import get_settings
+from redis_optimizer.switches import is_on
 from redis_optimizer.tasks import batching, block, dedup
 from redis_optimizer.tasks.bulk import run_one
 from redis_optimizer.tasks.handles import result_class
@@ -127,7 +128,7 @@ class OptimizedTask(_Task):
             return super().apply_async(args, kwargs, task_id, producer, **options)
         if producer or _has(options, *GIVEN):  # as beat does
             send = send_as_given
-        if self.dedup:
+        if self.dedup and is_on("dedup"):
             return dedup.apply_async(self, send, tuple(args or ()), dict(kwargs or {}), options)
         return send(None, {})
 
@@ -148,6 +149,9 @@ class OptimizedTask(_Task):
     ) -> Any:
         options = _with_headers(options, headers)
         terms = batching.terms_of(self)
+        if not is_on("batching"):
+            batching.flush_all()  # what was called for before
+            return super().apply_async(args, kwargs, task_id=id, **options)
         if terms.size == 1 or not terms.timeout or _has(options, *LATER):
             return super().apply_async(args, kwargs, task_id=id, **options)
         kinds: list[Kind] = []

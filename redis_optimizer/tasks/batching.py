@@ -10,6 +10,8 @@ from celery import Celery
 from kombu.utils.uuid import uuid
 
 from redis_optimizer.conf import get_settings
+from redis_optimizer.stats.desk import desk
+from redis_optimizer.switches import is_on, on_change
 from redis_optimizer.tasks import announce, exits
 from redis_optimizer.tasks.counts import counter
 from redis_optimizer.tasks.envelope import envelope_message
@@ -25,6 +27,7 @@ __all__ = [
     "flush_all",
     "flush_full",
     "flush_job",
+    "hand_over",
     "is_closing",
     "is_pending",
     "outbox",
@@ -36,6 +39,12 @@ __all__ = [
 
 EXIT_TIMEOUT: Final = 5.0
 """Seconds for which a process that ends tries to send what it holds."""
+
+PART: Final = "batching"
+"""The part that this is, see `redis_optimizer.switches`."""
+
+FLUSH_TIMEOUT: Final = 0.5
+"""Seconds for which the answer to an order to send waits for the sending."""
 
 SIDE_BY_SIDE: Final = 1_000
 """Messages without an envelope that are held for one sending."""
@@ -147,6 +156,21 @@ def flush_all() -> None:
         outbox().flush(force=True)
 
 
+def hand_over(timeout: float = FLUSH_TIMEOUT) -> dict[str, int]:
+    """Have everything that is here sent by the thread of the outbox.
+
+    Args:
+        timeout: Seconds for which that is awaited; it goes on afterwards.
+
+    Returns:
+        jobs that have left meanwhile, and those left here.
+    """
+    if not is_pending():
+        return {"jobs": 0, "left": 0}
+    jobs, left = outbox().hand_over(timeout)
+    return {"jobs": jobs, "left": left}
+
+
 def find(app: Celery, key: str) -> str | None:
     """Return the id of the job that this process holds under a dedup key.
 
@@ -178,7 +202,7 @@ def _dispatch(kind: Kind, messages: list[Message]) -> None:
 
 def _takes_envelopes(kind: Kind) -> bool:
     settings = get_settings()
-    if not settings.ENABLED or not kind.task or kind.exchange or settings.ENVELOPES is False:
+    if not is_on(PART) or not kind.task or kind.exchange or settings.ENVELOPES is False:
         return False
     if not {"json", "application/json"} & set(kind.app.conf.accept_content or ()):
         return False
@@ -192,6 +216,15 @@ def is_closing() -> bool:
 
 def _watch_exits() -> None:
     exits.watch(lambda: outbox().close(EXIT_TIMEOUT), is_pending, is_closing)
+
+
+def _switch() -> None:
+    if not is_on(PART):
+        hand_over(timeout=0)
+
+
+on_change(PART, _switch)
+desk.register("flush", hand_over, waits=True)
 
 
 def _hold() -> None:

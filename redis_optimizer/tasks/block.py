@@ -16,6 +16,7 @@ from celery import Celery, current_app
 from celery.app import app_or_default
 
 from redis_optimizer.conf import get_settings
+from redis_optimizer.switches import is_on
 from redis_optimizer.tasks import batching
 from redis_optimizer.tasks.handles import install_results
 from redis_optimizer.tasks.kinds import Kind
@@ -98,7 +99,7 @@ class Batch:
         if self._block is not None:
             raise RuntimeError("A batch() is entered once: call batch() for each block.")
         # Inside another, the outermost sends; switched off, everything is sent as ever.
-        if current() is None and get_settings().ENABLED:
+        if current() is None and is_on(batching.PART):
             app = _unwrap(self._app)
             _install(app)
             self._block = Block(app, is_request=self._is_request)
@@ -227,6 +228,9 @@ def _install(app: Celery) -> None:
     def producer_or_acquire(producer: Any = None) -> Any:
         block = current()
         if producer is not None or block is None or block.app is not app:
+            return acquire(producer)
+        if not is_on(batching.PART):  # switched off inside the block
+            batching.flush_all()  # what was called for before
             return acquire(producer)
         return _capturing(block)
 

@@ -67,6 +67,7 @@ class Outbox:
         self._sending = threading.Lock()
         self._sender = 0  # the thread that holds `_sending`: it must not wait for itself
         self._thread: threading.Thread | None = None
+        self._awaiting = 0  # those who wait for jobs to be gone
         self.is_closing = False
         self._is_closed = False
 
@@ -113,7 +114,7 @@ class Outbox:
         """Take a job out; None when it is not here, or already on its way."""
         with self._wake:
             message = self._shelf.remove(id)
-            self._tell_closer()
+            self._tell_waiting()
             return message
 
     def flush_full(self, kind: Kind, *, wait: bool = True) -> None:
@@ -172,6 +173,30 @@ class Outbox:
         with self._wake:
             self._wake.notify_all()
             return not any(map(self._shelf.buffers.get, kinds))
+
+    def hand_over(self, timeout: float) -> tuple[int, int]:
+        """Let the thread send everything that is here, without keeping to delays.
+
+        Args:
+            timeout: Seconds to wait for it; 0 returns at once.
+
+        Returns:
+            How many of these jobs have left, and how many are here now.
+        """
+        with self._wake:
+            before = set(self._shelf.jobs)
+            for buffer in self._shelf.buffers.values():
+                buffer.expect()
+                buffer.release()
+            self._wake.notify_all()
+            if timeout:
+                self._awaiting += 1
+                try:
+                    self._wake.wait_for(lambda: before.isdisjoint(self._shelf.jobs), timeout)
+                finally:
+                    self._awaiting -= 1
+            left = self._shelf.jobs.keys()
+            return len(before - left), len(left)
 
     def close(self, timeout: float) -> None:
         """Send everything, because the process ends; say what could not be sent.
@@ -290,7 +315,7 @@ class Outbox:
             self._shelf.backoff(kind).succeed()
             buffer.sent()
             self._shelf.forget(taken)
-            self._tell_closer()
+            self._tell_waiting()
 
     def _keep(self, kind: Kind, buffer: JobBuffer[Message], taken: Taken, error: Exception) -> None:
         with self._wake:
@@ -305,8 +330,8 @@ class Outbox:
             self._shelf.give_back(kind, buffer, taken)
             self._wake.notify_all()  # they are due again, perhaps sooner than anything else
 
-    def _tell_closer(self) -> None:
-        if self.is_closing:
+    def _tell_waiting(self) -> None:
+        if self.is_closing or self._awaiting:
             self._wake.notify_all()
 
     def _acquire(self, *, timeout: float = -1) -> bool:

@@ -9,6 +9,7 @@ from redis.connection import ConnectionPool
 
 from redis_optimizer.channel import Channel
 from redis_optimizer.embedded import HOST, EmbeddedServer
+from redis_optimizer.subscriber import Line
 from tests.cache.caches import counted
 from tests.servers import connect, wait_until
 
@@ -26,11 +27,22 @@ class Desk:
         self.fails = False
         self.wait = 3600.0
 
-    def on_message(self, data: bytes, publish: Callable[[str, bytes], None]) -> None:
+        self.key = "t:key"
+        self.found: list[bytes | None] = []
+        self.flushes = 0
+
+    def on_connect(self, line: Line) -> None:
+        self.found.append(line.read(self.key))
+
+    def on_flushed(self, line: Line) -> None:
+        self.flushes += 1
+        line.add(self.key, b"again")
+
+    def on_message(self, data: bytes, line: Line) -> None:
         self.heard.append(data)
         if self.fails:
             raise RuntimeError
-        publish(ANSWERS, b"answer to " + data)
+        line.publish(ANSWERS, b"answer to " + data)
 
     def look(self) -> float:
         self.looks += 1

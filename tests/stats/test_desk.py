@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-from typing import Any
 
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -12,6 +11,7 @@ from redis_optimizer.stats.desk import ANSWERS, BURST, Desk
 from redis_optimizer.stats.desk import desk as shared
 from redis_optimizer.stats.messages import Question, read_answer
 from redis_optimizer.stats.registry import Registry
+from redis_optimizer.stats.signing import sign
 
 
 class Clock:
@@ -40,8 +40,26 @@ def desk(source: Registry, clock: Clock) -> Desk:
 
 
 class Published(list[tuple[str, bytes]]):
-    def __call__(self, channel: str, data: bytes) -> None:
+    """A channel of which the answers are kept, and one key of the server."""
+
+    kept: bytes | None = None
+    added: bytes | None = None
+    error: Exception | None = None
+
+    def publish(self, channel: str, data: bytes) -> None:
+        if self.error is not None:
+            raise self.error
         self.append((channel, data))
+
+    def read(self, key: str) -> bytes | None:
+        assert key == "redis_optimizer:default:switches"
+        if self.error is not None:
+            raise self.error
+        return self.kept
+
+    def add(self, key: str, value: bytes) -> None:
+        assert key == "redis_optimizer:default:switches"
+        self.added = value
 
 
 @pytest.fixture
@@ -83,14 +101,26 @@ def test_what_is_done_is_told(desk: Desk, published: Published) -> None:
 
 
 @pytest.mark.parametrize(
-    "data",
-    [b"", b"{}", b"\xff", b"[" * 1_000_000, json.dumps({"v": 1, "ask": "exec"}).encode()],
-    ids=["empty", "no question", "no text", "huge", "unknown"],
+    ("data", "counted"),
+    [
+        (b"", "forged"),
+        (b"{}", "forged"),
+        (b"\xff", "forged"),
+        (b":" * 65, "forged"),
+        (Question().pack().partition(b":")[2], "forged"),
+        (sign("answer", Question().pack().partition(b":")[2]), "forged"),
+        (b"[" * 1_000_000, "ignored"),
+        (sign("question", json.dumps({"v": 2, "ask": "exec"}).encode()), "ignored"),
+    ],
+    ids=["empty", "no question", "no text", "colons", "unsigned", "an answer", "huge", "unknown"],
 )
-def test_anything_else_only_counts(desk: Desk, published: Published, data: bytes) -> None:
+def test_anything_else_only_counts(
+    desk: Desk, published: Published, data: bytes, counted: str
+) -> None:
     desk.on_message(data, published)
     assert published == []
-    assert desk.totals() == {"answered": 0, "ignored": 1, "refused": 0, "failed": 0}
+    nothing = dict.fromkeys(("answered", "ignored", "forged", "refused", "failed"), 0)
+    assert desk.totals() == {**nothing, counted: 1}
 
 
 def test_a_flood_of_questions_is_answered_a_few_times_a_second(
@@ -118,12 +148,10 @@ def test_an_error_of_a_source_does_not_end_the_channel(
     assert (published, desk.failed) == ([], 1)
 
 
-def test_a_connection_that_is_lost_ends_it(desk: Desk) -> None:
-    def lose(channel: str, data: bytes) -> Any:
-        raise RedisConnectionError
-
+def test_a_connection_that_is_lost_ends_it(desk: Desk, published: Published) -> None:
+    published.error = RedisConnectionError()
     with pytest.raises(RedisConnectionError):
-        desk.on_message(Question().pack(), lose)
+        desk.on_message(Question().pack(), published)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform cannot fork")

@@ -1,9 +1,11 @@
-"""Messages are checked before they are believed: anybody who may publish can write them."""
+"""Messages are checked before they are believed, signed or not."""
 
 import json
+import math
 from typing import Any
 
 import pytest
+from django.test import override_settings
 
 from redis_optimizer.stats.messages import (
     MAX_ANSWER,
@@ -16,16 +18,67 @@ from redis_optimizer.stats.messages import (
     reply_channel,
 )
 from redis_optimizer.stats.process import facts
+from redis_optimizer.stats.signing import SIGNATURE, Forged, sign
+from redis_optimizer.switches import State
 
 ID = "0123456789abcdef" * 2
-GOOD: dict[str, Any] = {"v": 1, "ask": "stats", "history": False, "id": ID}
+NOW = 1_800_000_000.0
+STATE = State(on=False, at=NOW, by="root")
+SAID: dict[str, Any] = {"part": "cache", "on": False, "at": NOW, "by": "root"}
+GOOD: dict[str, Any] = {
+    "v": 2,
+    "ask": "stats",
+    "history": False,
+    "only": None,
+    "switch": None,
+    "at": NOW,
+    "id": ID,
+}
+SWITCH: dict[str, Any] = {**GOOD, "ask": "switch", "switch": SAID}
 QUESTION = Question(id=ID)
 
 
-@pytest.mark.parametrize("question", [Question(), Question("clear"), Question(history=True)])
+def signed_question(message: Any) -> bytes:
+    return sign("question", json.dumps(message).encode())
+
+
+def signed_answer(message: Any) -> bytes:
+    return sign("answer", json.dumps(message).encode())
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        Question(at=NOW),
+        Question("clear", only=ID, at=NOW),
+        Question("flush", at=NOW),
+        Question(history=True, at=NOW),
+        Question("switch", switch=("cache", STATE), at=NOW),
+        Question("switch", switch=("cache", State(on=True, at=NOW, by="\U0001f600" * 100)), at=NOW),
+        Question("switch", switch=("of_a_later_version", STATE), at=NOW),
+    ],
+)
 def test_a_question_arrives_as_it_was_sent(question: Question) -> None:
-    assert read_question(question.pack()) == question
-    assert len(question.pack()) < MAX_QUESTION / 4
+    assert read_question(question.pack(), NOW) == question
+    assert len(question.pack()) < MAX_QUESTION
+
+
+def test_who_says_so_is_tidied_and_not_refused() -> None:
+    for name in ("n" * 1_000, "a\nb", "\x1b[2J", "\ud800"):
+        question = Question("switch", switch=("cache", State(on=True, at=NOW, by=name)), at=NOW)
+        assert question.switch is not None
+        seen = read_question(question.pack(), NOW).switch
+        assert seen is not None
+        assert 0 < len(seen[1].by) <= 100
+        assert seen[1].by.isprintable()
+
+
+@pytest.mark.parametrize("seconds", [-301, 301, 1e9])
+def test_a_question_is_good_for_five_minutes(seconds: float) -> None:
+    data = Question(at=NOW).pack()
+    assert read_question(data, NOW + math.copysign(299, seconds))
+    with pytest.raises(ValueError, match="too old"):
+        read_question(data, NOW + seconds)
 
 
 def test_two_questions_have_two_ids() -> None:
@@ -35,8 +88,15 @@ def test_two_questions_have_two_ids() -> None:
 @pytest.mark.parametrize(
     "message",
     [
-        {**GOOD, "v": 2},
-        {**GOOD, "v": "1"},
+        {**GOOD, "v": 1},
+        {**GOOD, "v": "2"},
+        {**GOOD, "at": "now"},
+        {**GOOD, "at": None},
+        {**GOOD, "only": "x"},
+        {**GOOD, "only": 7},
+        {**GOOD, "switch": SAID},
+        {**SWITCH, "switch": None},
+        {**SWITCH, "switch": []},
         {**GOOD, "ask": "flushall"},
         {**GOOD, "ask": ["stats"]},
         {**GOOD, "history": 1},
@@ -45,7 +105,7 @@ def test_two_questions_have_two_ids() -> None:
         {**GOOD, "id": f"{ID}:other"},
         {**GOOD, "id": 7},
         {**GOOD, "reply": "another channel"},
-        {"v": 1, "ask": "stats", "history": False},
+        {"v": 2, "ask": "stats", "history": False},
         {},
         [],
         None,
@@ -55,7 +115,31 @@ def test_two_questions_have_two_ids() -> None:
 )
 def test_what_is_no_question_is_refused(message: Any) -> None:
     with pytest.raises(ValueError, match="no question"):
-        read_question(json.dumps(message).encode())
+        read_question(signed_question(message), NOW)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"part": 7},
+        {"part": "a b"},
+        {"part": "p" * 31},
+        {"on": 1},
+        {"on": "off"},
+        {"at": 0},
+        {"at": -1},
+        {"at": 1e30},
+        {"at": "now"},
+        {"by": None},
+        {"by": "a\nb"},
+        {"by": "n" * 101},
+        {"more": 1},
+    ],
+)
+def test_what_is_no_switch_is_refused(changes: dict[str, Any]) -> None:
+    assert read_question(signed_question(SWITCH), NOW).switch == ("cache", STATE)
+    with pytest.raises(ValueError, match=r"no part|no state"):
+        read_question(signed_question({**SWITCH, "switch": {**SAID, **changes}}), NOW)
 
 
 @pytest.mark.parametrize(
@@ -66,14 +150,14 @@ def test_what_is_no_question_is_refused(message: Any) -> None:
         b"{",
         b"[" * MAX_QUESTION,
         b"[" * 100_000,
-        json.dumps(GOOD).encode() + b" " * MAX_QUESTION,
+        json.dumps(GOOD).encode() + b" " * (MAX_QUESTION - 65),
         b'{"v": NaN}',
         b'{"v": ' + b"9" * 400 + b"}",
     ],
 )
 def test_what_is_no_json_or_too_large_is_refused(data: bytes) -> None:
     with pytest.raises(ValueError, match=r"."):
-        read_question(data)
+        read_question(sign("question", data), NOW)
 
 
 def test_an_answer_goes_nowhere_but_to_a_channel_of_ours() -> None:
@@ -123,7 +207,7 @@ def test_what_nobody_would_accept_is_left_out_and_the_rest_is_sent() -> None:
 
 
 def message(**changes: Any) -> dict[str, Any]:
-    whole = {"v": 1, "id": ID, "process": facts(), "totals": {}, "history": None, "dropped": []}
+    whole = {"v": 2, "id": ID, "process": facts(), "totals": {}, "history": None, "dropped": []}
     return whole | changes
 
 
@@ -134,7 +218,7 @@ def deep(levels: int) -> dict[str, Any]:
 @pytest.mark.parametrize(
     "changes",
     [
-        {"v": 2},
+        {"v": 1},
         {"id": "f" * 32},
         {"process": {}},
         {"process": facts() | {"pid": "1"}},
@@ -159,14 +243,22 @@ def deep(levels: int) -> dict[str, Any]:
     ],
 )
 def test_what_is_no_answer_is_refused(changes: dict[str, Any]) -> None:
-    read_answer(json.dumps(message()).encode(), QUESTION)
+    read_answer(signed_answer(message()), QUESTION)
     with pytest.raises(ValueError, match=r"."):
-        read_answer(json.dumps(message(**changes)).encode(), QUESTION)
+        read_answer(signed_answer(message(**changes)), QUESTION)
+
+
+def test_an_answer_that_is_not_signed_by_this_site_is_refused() -> None:
+    with pytest.raises(Forged):
+        read_answer(json.dumps(message()).encode(), QUESTION)
+    signed = signed_answer(message())
+    with override_settings(SECRET_KEY="another"), pytest.raises(Forged):
+        read_answer(signed, QUESTION)
 
 
 def test_an_answer_that_is_nested_beyond_reason_is_refused() -> None:
     with pytest.raises(ValueError, match="deep"):
-        read_answer(b"[" * (MAX_ANSWER - 1), QUESTION)
+        read_answer(sign("answer", b"[" * (MAX_ANSWER - SIGNATURE - 1)), QUESTION)
 
 
 def test_an_answer_that_is_too_large_is_refused() -> None:

@@ -13,6 +13,7 @@ from redis_optimizer.health.base import Check, Degraded, Observed
 from redis_optimizer.health.checks.redis import alias_name, aliases_of
 from redis_optimizer.health.report import Observation
 from redis_optimizer.internals import client_class
+from redis_optimizer.switches import is_on
 
 __all__ = ["CacheTier"]
 
@@ -57,6 +58,8 @@ class CacheTier(Check):
             "bytes": Observation(stats["bytes"], "bytes"),
             "hit_ratio": Observation(round(stats["hit_ratio"], 4)),
         }
+        if not is_on("cache"):
+            return {**observed, "state": "switched off"}
         if tier.refused:
             raise Degraded(f"The server does not tell of writes: {tier.refused}", observed)
         # A channel that is on its way up for the first time has not failed.

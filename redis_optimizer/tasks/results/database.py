@@ -10,7 +10,7 @@ from django.db import Error
 from django_celery_results.models import TaskResult
 from kombu.exceptions import EncodeError
 
-from redis_optimizer.conf import get_settings
+from redis_optimizer.switches import is_on
 from redis_optimizer.tasks.celery_internals import extend_rows
 from redis_optimizer.tasks.results.retention import retention_of
 from redis_optimizer.tasks.results.rows import COUNTED, Trimmer
@@ -59,7 +59,7 @@ class DatabaseBackend(CeleryDatabaseBackend):
 
         Args and Returns as in Celery.
         """
-        if not get_settings().ENABLED:
+        if not is_on("results"):
             return super().store_result(task_id, result, state, traceback, request, **kwargs)
         retention = retention_of(self.app, state, request)
         _mark(request, counted=retention is not None)
@@ -95,13 +95,13 @@ class DatabaseBackend(CeleryDatabaseBackend):
     def process_cleanup(self) -> None:
         """Let go of older results when it is time. Celery calls this after each job."""
         super().process_cleanup()
-        if get_settings().ENABLED:
+        if is_on("results"):
             self._trim()
 
     def cleanup(self) -> None:
         """Delete what is older than ``result_expires``, and what any process has left."""
         super().cleanup()
-        if get_settings().ENABLED:
+        if is_on("results"):
             self._trimmer.run_all(self.app)
 
     def _trim(self) -> None:
@@ -114,7 +114,7 @@ class DatabaseBackend(CeleryDatabaseBackend):
 
 def _name(row: dict[str, Any], request: Any) -> None:
     """Add the name of the task, by which rows are counted."""
-    if get_settings().ENABLED and row["task_name"] is None:
+    if is_on("results") and row["task_name"] is None:
         row["task_name"] = getattr(request, "task", None)
 
 

@@ -16,8 +16,8 @@ from celery.backends.redis import SentinelBackend as CelerySentinelBackend
 from celery.exceptions import BackendStoreError
 from kombu.exceptions import EncodeError
 
-from redis_optimizer.conf import get_settings
 from redis_optimizer.connections import result_pool
+from redis_optimizer.switches import is_on
 from redis_optimizer.tasks.results.retention import Retention, retention_of
 from redis_optimizer.tasks.results.script import STORE, Record, pack
 
@@ -91,7 +91,7 @@ class ResultConsumer(CeleryResultConsumer):
         Celery 5.6 sends UNSUBSCRIBE for every AsyncResult that is collected.
         """
         key = self.backend.get_key_for_task(task_id)
-        if key in self.subscribed_to or not get_settings().ENABLED:
+        if key in self.subscribed_to or not is_on("results"):
             super().cancel_for(task_id)
 
 
@@ -112,7 +112,7 @@ class RedisBackend(CeleryRedisBackend):
 
     def on_task_call(self, producer: Any, task_id: str) -> None:
         """Do not subscribe to the result of each job that is sent."""
-        if not get_settings().ENABLED:
+        if not is_on("results"):
             super().on_task_call(producer, task_id)
 
     def store_result(
@@ -205,7 +205,7 @@ class RedisBackend(CeleryRedisBackend):
     @contextlib.contextmanager
     def _announced(self, outcome: Outcome, collected: list[Record] | None = None) -> Iterator[None]:
         """Tell `get` and `set`, which Celery's ``store_result`` calls, what is being stored."""
-        if not get_settings().ENABLED:
+        if not is_on("results"):
             yield
             return
         task_id, _, state, _, request = outcome
