@@ -68,7 +68,10 @@ class ClearLocal(Action):
             raise Refused(_("There is no such process."))
 
     def run(self, given: Given, by: str) -> Done:
-        gathered = orders.clear(only=given.get("only") or None)
+        only = given.get("only") or None
+        gathered = orders.clear(only=only)
+        if only and not gathered.processes:
+            raise Refused(_("That process does not answer: it has ended, or has no time."))
         return told(_("What processes keep was cleared"), gathered, _forgot)
 
 

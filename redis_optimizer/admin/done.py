@@ -63,6 +63,10 @@ def told(title: str, gathered: Gathered, describe: Callable[[Process], str]) -> 
         _("A server could not be asked: %(error)s.") % {"error": error}
         for error in gathered.unreachable
     ]
+    warnings += [
+        _("Processes to come will not hear of it from a server: %(error)s.") % {"error": error}
+        for error in gathered.unkept
+    ]
     if gathered.missing:
         names = ", ".join(map(silent_name, gathered.silent))
         if all(each.is_certain for each in gathered.silent):
@@ -71,5 +75,5 @@ def told(title: str, gathered: Gathered, describe: Callable[[Process], str]) -> 
             some = {"count": gathered.missing, "names": names}
             warnings.append(_("%(count)s of these did not answer: %(names)s.") % some)
     if not lines and not warnings:
-        warnings.append(_("No process answered: none has a channel, or the one named has ended."))
+        warnings.append(_("No process answered: none has a channel."))
     return Done(title, lines, warnings)

@@ -94,12 +94,8 @@ def _tiles(seen: Look, totals: Mapping[str, Any], at: float) -> list[dict[str, s
         {
             "name": _("Connections"),
             "value": count(sum(known)) if known else NOTHING,
-            "note": ngettext(
-                "to %(count)s server; %(own)s of the processes below",
-                "to %(count)s servers; %(own)s of the processes below",
-                len(known),
-            )
-            % {"count": count(len(known)), "own": count(number(totals, "connections", "open"))},
+            "note": ngettext("to %(count)s server", "to %(count)s servers", len(known))
+            % {"count": count(len(known))},
         },
     ]
 
