@@ -181,7 +181,7 @@ class TestPrune:
         assert words.startswith("redis://")
 
     def test_when_the_time_is_up_the_command_is_named(
-        self, app: Celery, site: None, admin: redis.Redis
+        self, app: Celery, settings_in_force: None, admin: redis.Redis
     ) -> None:
         from redis_optimizer.admin import pruning
 
