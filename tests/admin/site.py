@@ -8,6 +8,7 @@ from django.db import connection
 from django.test import Client, override_settings
 
 SETTINGS: dict[str, Any] = {
+    "ALLOWED_HOSTS": ["*"],
     "INSTALLED_APPS": [
         "django.contrib.admin",
         "django.contrib.auth",
