@@ -110,12 +110,6 @@ def reset() -> None:
 
 
 def _tell(part: str, state: State) -> None:
-    logger.warning(
-        "The part %r was switched %s%s.",
-        part,
-        "on" if state.on else "off",
-        f" by {state.by}" if state.by else "",
-    )
     _call(part)
     switched.send_robust(sender=State, part=part, on=state.on, by=state.by)
 

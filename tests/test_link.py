@@ -191,3 +191,49 @@ def test_a_server_that_cannot_be_reached_is_an_error() -> None:
         pool = redis.ConnectionPool(host=HOST, port=own.port)
     with pytest.raises(redis.ConnectionError):
         Link.open(pool, name="tests:link", timeout=1)
+
+
+def test_a_key_is_read_while_events_come_and_none_is_lost(
+    client: redis.Redis, open_link: Callable[..., Link]
+) -> None:
+    link = open_link()
+    client.set("other", b"\xffvalue")
+    for number in range(20):
+        client.set(f"t:{number}", 1)
+        client.publish(CONTROL, b"%d" % number)
+    assert link.read("other", TIMEOUT) == b"\xffvalue"
+    assert link.read("nothing", TIMEOUT) is None
+    found = events(link, 40)
+    assert [event.data for event in found if isinstance(event, Message)] == [
+        b"%d" % number for number in range(20)
+    ]
+    keys = [key for event in found if isinstance(event, Invalidated) for key in event.keys or ()]
+    assert keys == [f"t:{number}" for number in range(20)]
+    client.lpush("list", 1)
+    with pytest.raises(redis.ResponseError):
+        link.read("list", TIMEOUT)
+
+
+def test_a_key_is_added_unless_it_exists(
+    client: redis.Redis, open_link: Callable[..., Link]
+) -> None:
+    link = open_link()
+    link.add("other", b"first", TIMEOUT)
+    link.add("other", b"second", TIMEOUT)
+    client.set("t:1", 1)
+    link.ping()
+    assert events(link, 2) == [Invalidated(["t:1"]), Pong()]  # nobody waits for the answers
+    assert client.get("other") == b"first"
+
+
+def test_who_may_not_listen_to_the_control_channel_hears_of_writes(client: redis.Redis) -> None:
+    rules = ["on", "nopass", "~*", "&__redis__:*", "+@all"]
+    client.execute_command("ACL", "SETUSER", "deaf", *rules)
+    host, port = client.connection_pool.connection_kwargs["host"], client.get_connection_kwargs()
+    with redis.Redis(host, port["port"], username="deaf", password="any", protocol=2) as user:
+        link = Link.open(user.connection_pool, name="tests:link", timeout=TIMEOUT)
+        assert link.track(["t:"], CONTROL) is False
+        client.set("t:1", 1)
+        assert events(link, 1) == [Invalidated(["t:1"])]
+        link.close()
+    client.acl_deluser("deaf")

@@ -4,7 +4,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from django.core.exceptions import ImproperlyConfigured
@@ -25,6 +25,7 @@ from redis_optimizer.stats.registry import Registry, registry
 from redis_optimizer.stats.signing import Forged
 from redis_optimizer.stats.states import pack_states, read_states, states_key
 from redis_optimizer.subscriber import Line
+from redis_optimizer.switches import State
 
 __all__ = ["ANSWERS", "BURST", "Desk", "desk"]
 
@@ -111,7 +112,7 @@ class Desk:
             if kept is None:
                 self._restore(line)
             else:
-                switches.learn(read_states(kept))
+                self._learn(read_states(kept))
         except ResponseError as error:
             self._tell_once("Whether parts are switched off cannot be read from Redis: %s", error)
         except ValueError as error:
@@ -151,7 +152,7 @@ class Desk:
             return
         if question.switch is not None:  # whatever else comes: it must not be too much
             part, state = question.switch
-            switches.learn({part: state})
+            self._learn({part: state})
         if not self._may_answer():
             self.refused += 1
             return
@@ -178,6 +179,12 @@ class Desk:
             self.failed += 1
             logger.debug("The history could not be brought up to date: %r", error)
             return 10.0
+
+    def _learn(self, heard: Mapping[str, State]) -> None:
+        for part in switches.learn(heard):
+            state = heard[part]
+            by = f" by {state.by}" if state.by else ""
+            logger.warning("The part %r is switched %s%s.", part, "on" if state.on else "off", by)
 
     def _answer(self, question: Question, action: Action | None, line: Line) -> None:
         try:

@@ -31,7 +31,7 @@ MAX_BYTES: Final = 16 * 1024
 """Bytes that the key may hold."""
 
 MAX_BY: Final = 100  # characters
-MAX_AT: Final = 2**40  # seconds since the epoch
+MAX_AT: Final = 2**35  # seconds since the epoch
 
 STEP: Final = 0.001
 """Seconds by which a state is later than the one before, whatever the clocks say."""

@@ -6,7 +6,7 @@ import time
 
 import redis
 
-from redis_optimizer.embedded import EmbeddedServer
+from redis_optimizer.embedded import HOST, EmbeddedServer
 from tests.cache.caches import (
     QUICK,
     channels,
@@ -40,11 +40,25 @@ def test_a_channel_takes_six_commands_at_most(url: str, admin: redis.Redis) -> N
         cache = tiered(url)
     assert sum(calls.values()) <= 6, calls
     assert calls["client|tracking"] == calls["subscribe"] == calls["set"] == 1
+    assert calls["get"] == 1  # which parts are switched off
     connects = cache.tier.channel.connects
     with counted(admin) as calls:
         kill_channels(admin)
         wait_until(lambda: cache.tier.channel.connects > connects and cache.tier.ready)
     assert sum(calls.values()) <= 6, calls
+
+
+def test_a_channel_takes_six_commands_by_resp2_too() -> None:
+    resp2 = {"CONNECTION_POOL_KWARGS": {"protocol": 2}}
+    with (
+        EmbeddedServer(args=["--rename-command", "HELLO", ""]) as own,
+        redis.Redis(HOST, own.port, protocol=2, decode_responses=True) as client,
+    ):
+        plain(own.url, **resp2).get("a")
+        with counted(client) as calls:
+            cache = tiered(own.url, **resp2)
+        assert sum(calls.values()) <= 6, calls
+        assert cache.tier.channel.protocol == 2
 
 
 def test_a_process_that_is_idle_sends_nothing(url: str, admin: redis.Redis) -> None:

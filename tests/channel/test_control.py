@@ -1,5 +1,6 @@
 """What is published on the control channel, and answers from the channel's own thread."""
 
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -190,3 +191,68 @@ def test_a_ping_does_not_wait_for_an_answer_that_is_on_its_way(
         listener.wait("alive")
         assert other.info("commandstats")["cmdstat_ping"]["calls"] == 1
         channel.stop()
+
+
+def test_what_was_said_earlier_is_read_when_it_connects_and_when_it_does_so_again(
+    own: EmbeddedServer, desk: Desk, open_desk: Callable[..., Any]
+) -> None:
+    with redis.Redis(HOST, own.port, protocol=2) as client:
+        channel, listener = open_desk(client)
+        assert desk.found == [None]
+        client.set(desk.key, "said")
+        (client_id,) = [c["id"] for c in client.client_list() if "channel" in c["name"]]
+        client.client_kill_filter(_id=client_id)
+        listener.wait("up", 2)
+        assert desk.found == [None, b"said"]
+        listener.wait("up", 2)
+        channel.stop()
+
+
+def test_what_is_deleted_with_all_else_can_be_written_again(
+    own: EmbeddedServer, desk: Desk, open_desk: Callable[..., Any]
+) -> None:
+    with redis.Redis(HOST, own.port, protocol=2) as client:
+        channel, listener = open_desk(client)
+        client.flushall()
+        wait_until(lambda: client.get(desk.key) == b"again", 10)
+        client.set(desk.key, "other")
+        client.execute_command("SELECT", 1)
+        client.flushdb()
+        wait_until(lambda: desk.flushes == 2, 10)
+        client.execute_command("SELECT", 0)
+        client.set("t:1", 1)
+        listener.wait_heard("t:1")
+        assert client.get(desk.key) == b"other"
+        assert channel.connects == 1
+        channel.stop()
+
+
+def test_any_thread_may_publish_while_the_channel_listens(
+    data: redis.Redis, admin: redis.Redis, open_desk: Callable[..., Any]
+) -> None:
+    channel, listener = open_desk(data)
+    with replies(admin) as pubsub:
+        threads = [
+            threading.Thread(target=lambda: [channel.publish(ANSWERS, b"x") for _ in range(200)])
+            for _ in range(4)
+        ]
+        for thread in threads:
+            thread.start()
+        for number in range(100):
+            admin.set(f"t:{number}", 1)
+        for thread in threads:
+            thread.join()
+        assert [next_reply(pubsub) for _ in range(800)] == ["x"] * 800
+    listener.wait_heard(*(f"t:{number}" for number in range(100)))
+    wait_until(lambda: channel.ping() or listener.count("alive"), 10)
+    assert channel.connects == 1
+
+
+def test_what_is_published_while_it_is_down_goes_nowhere(
+    data: redis.Redis, open_desk: Callable[..., Any]
+) -> None:
+    channel, _ = open_desk(data)
+    channel.stop()
+    wait_until(lambda: channel.protocol is None, 10)
+    channel.publish(ANSWERS, b"x")  # neither an error nor a connection
+    assert channel.protocol is None

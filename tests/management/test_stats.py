@@ -62,7 +62,7 @@ def found(monkeypatch: pytest.MonkeyPatch) -> Callable[[Gathered], None]:
 
     def set_found(gathered: Gathered) -> None:
         monkeypatch.setattr(stats_command, "gather", lambda *args, **options: gathered)
-        monkeypatch.setattr(clear_command, "ask", lambda *args, **options: gathered)
+        monkeypatch.setattr(clear_command.orders, "clear", lambda **options: gathered)
 
     return set_found
 

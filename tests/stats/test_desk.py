@@ -3,15 +3,24 @@
 import json
 import os
 import signal
+import threading
+import time
 
 import pytest
+from django.test import override_settings
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import ResponseError
 
+from redis_optimizer import switches
 from redis_optimizer.stats.desk import ANSWERS, BURST, Desk
 from redis_optimizer.stats.desk import desk as shared
 from redis_optimizer.stats.messages import Question, read_answer
+from redis_optimizer.stats.process import facts
 from redis_optimizer.stats.registry import Registry
 from redis_optimizer.stats.signing import sign
+from redis_optimizer.stats.states import pack_states, read_states
+from redis_optimizer.switches import State
+from tests.servers import wait_until
 
 
 class Clock:
@@ -152,6 +161,179 @@ def test_a_connection_that_is_lost_ends_it(desk: Desk, published: Published) -> 
     published.error = RedisConnectionError()
     with pytest.raises(RedisConnectionError):
         desk.on_message(Question().pack(), published)
+
+
+def switch(on: bool, at: float = 1_000.0) -> Question:
+    return Question("switch", switch=("cache", State(on=on, at=at, by="root")))
+
+
+def test_a_part_is_switched_and_that_is_told(desk: Desk, published: Published) -> None:
+    for on in (False, True):
+        question = switch(on, at=1_000.0 + on)
+        desk.on_message(question.pack(), published)
+        done = read_answer(published[-1][1], question).totals["done"]
+        assert done == {"part": "cache", "on": on}
+        assert switches.is_on("cache") is on
+
+
+def test_it_is_logged_who_switched_what(
+    desk: Desk, published: Published, caplog: pytest.LogCaptureFixture
+) -> None:
+    desk.on_message(switch(False).pack(), published)
+    assert caplog.messages == ["The part 'cache' is switched off by root."]
+
+
+def test_a_switch_that_is_out_of_date_is_answered_by_how_it_is(
+    desk: Desk, published: Published
+) -> None:
+    desk.on_message(switch(False, at=2_000.0).pack(), published)
+    question = switch(True, at=1_000.0)
+    desk.on_message(question.pack(), published)
+    assert read_answer(published[-1][1], question).totals["done"] == {"part": "cache", "on": False}
+    later = Question("switch", switch=("of_a_later_version", State(on=False, at=1.0)))
+    desk.on_message(later.pack(), published)
+    assert "done" not in read_answer(published[-1][1], later).totals
+
+
+def test_a_message_that_is_repeated_does_nothing(
+    desk: Desk, published: Published, clock: Clock
+) -> None:
+    off, on = switch(False, at=1.0).pack(), switch(True, at=2.0).pack()
+    for data in (off, on):
+        desk.on_message(data, published)
+    for data in (off, on, off):
+        desk.on_message(data, published)
+    assert switches.is_on("cache")
+    assert (len(published), desk.ignored) == (2, 3)
+    other = Published()
+    desk.on_message(on, other)  # a process hears a question on each of its channels
+    assert len(other) == 1
+    clock.at += 601
+    desk.on_message(Question().pack(), published)
+    assert len(desk._heard) == 1  # nobody can repeat the others any more
+
+
+def test_a_message_that_is_old_does_nothing(desk: Desk, published: Published) -> None:
+    state = State(on=False, at=2.0)
+    for seconds in (-301, 301):
+        old = Question("switch", switch=("cache", state), at=time.time() + seconds)
+        desk.on_message(old.pack(), published)
+    assert (published, desk.ignored, switches.is_on("cache")) == ([], 2, True)
+
+
+def test_forgers_spend_nothing_of_what_a_process_answers(desk: Desk, published: Published) -> None:
+    with override_settings(SECRET_KEY="another"):
+        data = [switch(False).pack() for _ in range(3 * BURST)]
+    for each in data:
+        desk.on_message(each, published)
+    assert (published, desk.forged, switches.is_on("cache")) == ([], 3 * BURST, True)
+    for _ in range(BURST):
+        desk.on_message(Question().pack(), published)
+    assert len(published) == BURST
+
+
+def test_what_is_for_one_process_is_left_alone_by_the_others(
+    desk: Desk, published: Published
+) -> None:
+    desk.register("clear", lambda: {"entries": 1})
+    for _ in range(2 * BURST):
+        desk.on_message(Question("clear", only="f" * 32).pack(), published)
+    assert (published, desk.answered, desk.refused) == ([], 0, 0)
+    desk.on_message(Question("clear", only=facts()["id"]).pack(), published)
+    assert len(published) == 1
+
+
+def test_what_takes_a_moment_is_done_by_a_thread_of_its_own(
+    desk: Desk, published: Published
+) -> None:
+    begun, may_end = threading.Event(), threading.Event()
+
+    def flush() -> dict[str, int]:
+        begun.set()
+        assert may_end.wait(30)
+        return {"jobs": 3, "left": 0}
+
+    desk.register("flush", flush, waits=True)
+    question = Question("flush")
+    desk.on_message(question.pack(), published)
+    assert begun.wait(30)
+    assert published == []  # and yet this thread goes on
+    may_end.set()
+    wait_until(lambda: published, 30)
+    assert read_answer(published[0][1], question).totals["done"] == {"jobs": 3, "left": 0}
+
+
+def test_an_answer_that_a_thread_cannot_send_is_no_error(desk: Desk, published: Published) -> None:
+    desk.register("flush", lambda: {"jobs": 0, "left": 0}, waits=True)
+    published.error = RedisConnectionError()
+    desk.on_message(Question("flush").pack(), published)
+    wait_until(lambda: desk.answered == 1, 30)
+
+
+def test_what_is_kept_is_learned_when_the_channel_connects(
+    desk: Desk, published: Published
+) -> None:
+    published.kept = pack_states({"cache": State(on=False, at=1.0)})
+    desk.on_connect(published)
+    assert not switches.is_on("cache")
+    switches.learn({"cache": State(on=True, at=3.0)})
+    desk.on_connect(published)
+    assert switches.is_on("cache")
+
+
+@pytest.mark.parametrize(
+    ("kept", "error"),
+    [
+        (b"nonsense", None),
+        (sign("question", b'{"v":1,"parts":{}}'), None),
+        (sign("switches", b"{"), None),
+        (sign("switches", b'{"v":9}'), None),
+        (None, ResponseError("NOPERM this user has no permissions")),
+    ],
+)
+def test_what_cannot_be_read_is_ignored_and_logged_once(
+    desk: Desk,
+    published: Published,
+    kept: bytes | None,
+    error: Exception | None,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    published.kept, published.error = kept, error
+    for _ in range(3):
+        desk.on_connect(published)
+    assert len(caplog.messages) == 1
+    assert all(map(switches.is_on, switches.PARTS))
+    assert published.added is None
+
+
+def test_what_was_deleted_is_written_again_while_a_part_is_off_and_only_then(
+    desk: Desk, published: Published
+) -> None:
+    desk.on_flushed(published)
+    desk.on_connect(published)
+    assert published.added is None
+    state = State(on=False, at=1.0, by="root")
+    switches.learn({"cache": state, "dedup": State(on=True, at=1.0)})
+    for deleted in (desk.on_flushed, desk.on_connect):
+        published.added = None
+        deleted(published)
+        assert published.added is not None
+        assert read_states(published.added)["cache"] == state
+    switches.learn({"cache": State(on=True, at=2.0)})
+    published.added = None
+    desk.on_flushed(published)
+    assert published.added is None
+
+
+def test_a_child_that_was_forked_without_a_word_counts_from_nothing(
+    desk: Desk, published: Published, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.on_message(Question().pack(), published)
+    assert desk.totals()["answered"] == 1
+    monkeypatch.setattr(desk, "_pid", -1)  # as uWSGI, which forks in C, leaves it
+    assert desk.totals()["answered"] == 0
+    desk.on_message(Question().pack(), published)
+    assert desk.totals()["answered"] == 1
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform cannot fork")

@@ -135,11 +135,6 @@ def test_what_killed_workers_had_is_said(app: Celery, flush: Any, admin: redis.R
         connection.release()
 
 
-def test_a_dry_run_of_nothing_is_an_error(flush: Any) -> None:
-    with pytest.raises(CommandError, match="goes with --explode"):
-        flush("--dry-run")
-
-
 def test_a_queue_that_nobody_knows_is_an_error(app: Celery, flush: Any, admin: redis.Redis) -> None:
     for name in ("mial", "ail"):
         admin.sadd("_kombu.binding.mail", "mail\x06\x16\x06\x16mail")

@@ -4,17 +4,18 @@ from typing import Any, Final
 
 from django.core.cache import BaseCache, InvalidCacheBackendError, caches
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from redis.exceptions import RedisError
 
 from redis_optimizer.management.stats.columns import number
 from redis_optimizer.management.stats.help import ExampleFormatter
+from redis_optimizer.management.stats.orders import UNASKED, as_process, find_process, words_of
 from redis_optimizer.management.stats.tables import as_answered, as_silent
-from redis_optimizer.stats.gather import TIMEOUT, ask
-from redis_optimizer.stats.messages import Question
+from redis_optimizer.stats import orders
+from redis_optimizer.stats.gather import gather
 
 EXAMPLES: Final = """\
 examples:
   manage.py redis_optimizer_clear                             what processes keep
+  manage.py redis_optimizer_clear --process 4711             what one of them keeps
   manage.py redis_optimizer_clear --cache default             the cache itself, after a question
   manage.py redis_optimizer_clear --cache default --no-input  ... without one
 
@@ -45,6 +46,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare the options."""
         add = parser.add_argument
+        add("--process", metavar="ID_OR_PID", help="only this process forgets what it keeps")
         add("--cache", action="append", metavar="ALIAS", default=[], help="clear this cache, too")
         add("--no-input", action="store_false", dest="interactive", help="do not ask back")
 
@@ -54,19 +56,17 @@ class Command(BaseCommand):
         Raises:
             CommandError: nobody could be asked, or not all answered; its returncode says which.
         """
-        self._clear(options["cache"], ask_back=options["interactive"])
+        only = None
         try:
-            gathered = ask(Question("clear"), TIMEOUT)
-        except LookupError as error:
-            raise CommandError(str(error)) from error
-        except (RedisError, OSError) as error:
-            raise CommandError(f"Redis cannot be asked: {error}") from error
+            if options["process"] is not None:
+                only = find_process(gather(), options["process"])
+            self._clear(options["cache"], ask_back=options["interactive"])
+            gathered = orders.clear(only=only)
+        except UNASKED as error:
+            raise CommandError(words_of(error)) from error
         for process in gathered.processes:
-            facts, entries = process.facts, number(process.totals, "done", "entries")
-            self.stdout.write(
-                f"{facts['kind']} {facts['command']}, pid {facts['pid']} on {facts['host']}: "
-                f"{entries:,} entries"
-            )
+            entries = number(process.totals, "done", "entries")
+            self.stdout.write(f"{as_process(process.facts)}: {entries:,} entries")
         self.stdout.write(as_answered(gathered))
         if gathered.unreachable:
             raise CommandError(f"Not asked: {'; '.join(gathered.unreachable)}", returncode=SILENT)

@@ -1,15 +1,21 @@
-"""Say what is queued, and turn envelopes into plain messages."""
+"""Have jobs sent that processes hold, say what is queued, turn envelopes into plain messages."""
 
 import json
 import time
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Final
 
 from celery import Celery
 from celery.app import app_or_default
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import BaseCommand, CommandError, CommandParser, OutputWrapper
 from kombu.exceptions import OperationalError
 
+from redis_optimizer.management.stats.columns import number
+from redis_optimizer.management.stats.help import ExampleFormatter
+from redis_optimizer.management.stats.orders import UNASKED, as_process, words_of
+from redis_optimizer.management.stats.tables import as_silent
+from redis_optimizer.stats import orders
+from redis_optimizer.stats.gathered import Gathered
 from redis_optimizer.tasks.envelope import plain_queue
 from redis_optimizer.tasks.explode import explode
 from redis_optimizer.tasks.kombu import visibility_timeout
@@ -23,35 +29,55 @@ from redis_optimizer.tasks.queued import (
     is_known,
 )
 
+EXAMPLES: Final = """\
+examples:
+  manage.py redis_optimizer_flush                      send what waits in processes, show queues
+  manage.py redis_optimizer_flush --dry-run            show queues, change nothing
+  manage.py redis_optimizer_flush --explode --dry-run  what dividing envelopes would make
+  manage.py redis_optimizer_flush --explode            envelopes into plain messages
+
+exit codes:
+  0  done; also where processes cannot be asked, which stderr says
+  1  the broker cannot be asked, the options make no sense, or envelopes are left
+  3  a process did not answer in time, or a server could not be asked: jobs that wait there leave
+     when their time has come, as ever
+"""
+
+SILENT: Final = 3
+
 
 class Command(BaseCommand):
-    """Show queues, or divide the envelopes in them."""
+    """Have jobs sent and show queues, or divide the envelopes in them."""
 
     help = (
-        "Says what is queued in Celery's broker: plain messages, envelopes and the jobs in those, "
-        "for each queue and priority. With --explode it turns the envelopes into plain messages of "
-        "the same queue, which workers without redis_optimizer can run, too; this may be done "
-        "beside running workers, and be broken off at any point. It ends with 1 while envelopes "
-        "are left, be it with workers."
+        "Has every process that has a channel send the jobs that it holds, and says what is queued "
+        "in Celery's broker: plain messages, envelopes and the jobs in those, for each queue and "
+        "priority. With --explode it turns the envelopes into plain messages of the same queue, "
+        "which workers without redis_optimizer can run, too; this may be done beside running "
+        "workers, and be broken off at any point. It ends with 1 while envelopes are left, be it "
+        "with workers."
     )
+
+    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
+        """Return a parser whose help ends with examples."""
+        kwargs |= {"epilog": EXAMPLES, "formatter_class": ExampleFormatter}
+        return super().create_parser(prog_name, subcommand, **kwargs)
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare the options."""
         add = parser.add_argument
         add("--explode", action="store_true", help="turn envelopes into plain messages")
         add("--queue", action="append", metavar="NAME", help="only this queue; may be repeated")
-        add("--dry-run", action="store_true", help="with --explode: say what it would do")
-        add("--json", action="store_true", help="print the report as JSON")
+        add("--dry-run", action="store_true", help="change nothing, say what there is")
+        add("--json", action="store_true", help="print the queues as JSON, processes on stderr")
 
     def handle(self, **options: Any) -> None:
         """Print what is queued, or what was done.
 
         Raises:
-            CommandError: the broker is not Redis, or cannot be reached; options that make no
-                sense; or envelopes are left that were to be divided.
+            CommandError: the broker is not Redis, or cannot be reached; envelopes are left that
+                were to be divided; or not all processes answered: its returncode says which.
         """
-        if options["dry_run"] and not options["explode"]:
-            raise CommandError("--dry-run goes with --explode; without it nothing is changed.")
         app = app_or_default()
         if app.connection_for_write().transport.driver_type != "redis":
             raise CommandError(
@@ -61,6 +87,8 @@ class Command(BaseCommand):
         self._shown = time.monotonic()
         self._is_quiet = options["verbosity"] == 0
         acts = options["explode"] and not options["dry_run"]
+        asks = not options["explode"] and not options["dry_run"]
+        gathered = self._flush(self.stderr if options["json"] else self.stdout) if asks else None
         try:
             unacked = count_unacked(app)
             queues = self._queues(app, options["queue"], unacked)
@@ -79,6 +107,23 @@ class Command(BaseCommand):
             raise CommandError(words)
         if not options["json"] and any(queued.unacked for queued in found):
             self.stdout.write(as_left(app, left, envelopes=False))
+        if gathered is not None and gathered.unreachable:
+            raise CommandError(f"Not asked: {'; '.join(gathered.unreachable)}", returncode=SILENT)
+        if gathered is not None and gathered.missing:
+            raise CommandError(as_silent(gathered), returncode=SILENT)
+
+    def _flush(self, out: OutputWrapper) -> Gathered | None:
+        """Have all processes send what they hold, and say what each did."""
+        try:
+            gathered = orders.flush()
+        except UNASKED as error:
+            self.stderr.write(f"No process was asked to send what it holds. {words_of(error)}")
+            return None
+        for process in gathered.processes:
+            jobs, left = (number(process.totals, "done", name) for name in ("jobs", "left"))
+            rest = f", {left:,} are left" if left else ""
+            out.write(f"{as_process(process.facts)}: {jobs:,} jobs sent{rest}")
+        return gathered
 
     def _queues(self, app: Celery, names: list[str] | None, unacked: Unacked) -> list[str]:
         if not names:

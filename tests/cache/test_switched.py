@@ -1,0 +1,205 @@
+"""The cache, switched off and on while it is used."""
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import redis
+from django.test import override_settings
+
+from redis_optimizer.cache import TieredCache
+from redis_optimizer.switches import State, learn
+from tests.servers import wait_until
+
+from .caches import QUICK, QUIET, counted, is_kept, keep, plain, tiered
+
+
+class Switch:
+    """Switches the cache of this process, each time a little later."""
+
+    at = 0.0
+
+    def __call__(self, on: bool) -> None:
+        self.at += 1
+        learn({"cache": State(on=on, at=self.at)})
+
+
+@pytest.fixture
+def switch() -> Switch:
+    return Switch()
+
+
+USES: list[Callable[[Any], Any]] = [
+    lambda cache: cache.get("a"),
+    lambda cache: cache.get("a", "x", version=2),
+    lambda cache: cache.get_many(["a", "b", "c"]),
+    lambda cache: cache.has_key("a"),
+    lambda cache: cache.set("a", 2),
+    lambda cache: cache.set_many({"a": 3, "d": 4}),
+    lambda cache: cache.add("e", 1),
+    lambda cache: cache.get_or_set("f", lambda: 6),
+    lambda cache: cache.get_or_set("f", lambda: 7),
+    lambda cache: cache.incr("a"),
+    lambda cache: cache.touch("a", 5),
+    lambda cache: cache.delete("d"),
+    lambda cache: cache.delete_many(["d", "e"]),
+    lambda cache: "a" in cache,
+    lambda cache: cache.ttl("a") is not None,
+    lambda cache: cache.incr_version("a"),
+]
+
+
+def test_switched_off_it_sends_what_it_sends_without_the_package(
+    url: str, admin: redis.Redis, switch: Switch
+) -> None:
+    with override_settings(REDIS_OPTIMIZER={"ENABLED": False}):
+        bare = tiered(url, ready=False)
+        bare.set_many({"a": 1, "b": 2})
+        assert bare.stats() == {}
+        calls, seen = [], []
+        for use in USES:
+            with counted(admin) as sent:
+                seen.append(use(bare))
+            calls.append(sent)
+    admin.flushall()
+    cache = tiered(url)
+    keep(cache, {"a": 1, "b": 2})
+    switch(False)
+    for use, sent, answer in zip(USES, calls, seen, strict=True):
+        with counted(admin) as now:
+            assert use(cache) == answer
+        assert now == sent
+    assert cache.stats()["coherence"] == "off"
+    assert cache.stats()["valid_entries"] == 0
+
+
+def test_nothing_from_before_is_served_when_it_is_on_again(
+    url: str, admin: redis.Redis, switch: Switch
+) -> None:
+    cache = tiered(url)
+    keep(cache, {"a": 1})
+    switch(False)
+    assert not is_kept(cache, "a")
+    plain(url).set("a", 2)
+    assert cache.get("a") == 2
+    connects = cache.tier.channel.connects
+    switch(True)
+    assert not is_kept(cache, "a")
+    keep(cache, {"a": 3})
+    plain(url).set("a", 4)
+    wait_until(lambda: cache.get("a") == 4)
+    assert cache.tier.channel.connects == connects  # the same channel
+
+
+def test_a_read_that_began_before_is_not_kept(cache: TieredCache, switch: Switch) -> None:
+    final = cache.client.make_key("a")
+    for begun in (True, False):
+        switch(begun)
+        lease = cache.tier.begin(final, "a")
+        assert (lease is None) is (not begun)
+        switch(not begun)
+        switch(True)
+        cache.tier.keep(final, lease, 1, b"1", None, cache.tier.now())
+        assert not is_kept(cache, "a")
+
+
+def test_it_is_trusted_no_longer_than_the_last_ping_vouches(
+    cache: TieredCache, switch: Switch
+) -> None:
+    tier = cache.tier
+    until = tier.store.valid_until
+    switch(False)
+    assert tier.store.valid_until == 0
+    tier.on_alive(until + 1)
+    assert tier.store.valid_until == 0  # off is off, whoever answers
+    switch(True)
+    assert tier.store.valid_until == until + 1
+
+
+def test_a_channel_that_was_lost_meanwhile_is_not_trusted(
+    cache: TieredCache, switch: Switch
+) -> None:
+    switch(False)
+    cache.tier.on_down()
+    switch(True)
+    assert (cache.tier.ready, cache.tier.store.is_open) == (False, False)
+    assert cache.tier.begin(cache.client.make_key("a"), "a") is None
+
+
+def test_a_channel_that_comes_up_while_it_is_off_changes_nothing(url: str, switch: Switch) -> None:
+    switch(False)
+    cache = tiered(url, ready=False)
+    cache.get("a")
+    wait_until(lambda: cache.tier.channel is not None and cache.tier.channel.is_up)
+    assert (cache.tier.wait_ready(0), cache.tier.ready) == (False, False)
+    switch(True)
+    assert cache.tier.wait_ready(10)
+    keep(cache, {"a": 1})
+
+
+def test_values_without_a_channel_are_not_kept_either(url: str, switch: Switch) -> None:
+    cache = tiered(url, l1={**QUIET, "COHERENCE": "ttl"})
+    keep_alone(cache)
+    switch(False)
+    assert not is_kept(cache, "a")
+    cache.get("a")
+    assert not is_kept(cache, "a")
+    switch(True)
+    keep_alone(cache)
+
+
+def keep_alone(cache: TieredCache) -> None:
+    cache.set("a", 1)
+    cache.get("a")
+    assert is_kept(cache, "a")
+
+
+def test_pings_go_on_while_it_is_read_so_that_it_hears_of_on(
+    url: str, admin: redis.Redis, switch: Switch
+) -> None:
+    cache = tiered(url, l1=QUICK)
+    switch(False)
+    with counted(admin) as calls:
+        wait_until(
+            lambda: cache.get("a") or admin.info("commandstats").get("cmdstat_ping"),
+            30,
+        )
+    assert calls["ping"] >= 1
+
+
+def test_what_the_settings_have_off_stays_off(url: str, switch: Switch) -> None:
+    with override_settings(REDIS_OPTIMIZER={"ENABLED": False}):
+        cache = tiered(url, ready=False)
+        switch(False)
+        switch(True)
+        cache.get("a")
+        assert cache.stats() == {}
+
+
+def test_readers_and_a_switch_do_not_disturb_each_other(url: str, switch: Switch) -> None:
+    cache, other = tiered(url), plain(url)
+    cache.set("n", 0)
+    errors: list[object] = []
+    done = threading.Event()
+
+    def read() -> None:
+        try:
+            while not done.is_set():
+                assert 0 <= cache.get("n") <= 100
+        except Exception as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=read) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for number in range(1, 101):
+        other.set("n", number)
+        switch(bool(number % 2))
+    switch(True)
+    wait_until(lambda: cache.get("n") == 100)
+    wait_until(lambda: is_kept(cache, "n"))
+    done.set()
+    for thread in threads:
+        thread.join(10)
+    assert errors == []
