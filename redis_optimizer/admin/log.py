@@ -37,4 +37,5 @@ def summary(done: Done) -> SafeString:
     if len(done.lines) > MAX_LINES:
         more = len(done.lines) - MAX_LINES
         shown.append((_("and %(count)s more, see the log") % {"count": more},))
-    return format_html("{}:<ul>{}</ul>", done.title, format_html_join("", "<li>{}</li>", shown))
+    # Not a list: the admin shows each item of one among its messages as a message.
+    return format_html("{}:{}", done.title, format_html_join("", "<br>{}", shown))

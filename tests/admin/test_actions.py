@@ -85,7 +85,7 @@ def test_a_cache_is_cleared_once_that_is_confirmed(
 def test_buffered_jobs_are_sent(client: Client, processes: list[Reader]) -> None:
     (told,) = do(client, "flush")
     assert told.startswith("Buffered jobs were sent")
-    assert told.count(" jobs</li>") == len(processes)
+    assert told.count(" jobs") == len(processes)
     assert [title for title, _ in logged()] == ["Buffered jobs were sent"]
 
 
@@ -95,7 +95,7 @@ def test_a_part_is_switched_off_and_on(client: Client, processes: list[Reader]) 
     assert orders.read_states()["cache"].on
     (told,) = do(client, "switch-off", part="cache", confirmed="yes")
     try:
-        assert told.count(": off</li>") == len(processes)
+        assert told.count(": off") == len(processes)
         assert not orders.read_states()["cache"].on
         for text in (client.get(PAGE).content.decode(), str(client.get(f"{PAGE}data/").json())):
             assert "The part “cache” is switched off" in text
@@ -104,7 +104,7 @@ def test_a_part_is_switched_off_and_on(client: Client, processes: list[Reader]) 
         processes[0].do("assert cache.tier.store.hits == hits")
     finally:
         (told,) = do(client, "switch-on", part="cache")
-    assert told.count(": on</li>") == len(processes)
+    assert told.count(": on") == len(processes)
     assert "is switched off" not in client.get(PAGE).content.decode()
     titles = [title for title, _ in logged()]
     assert titles == [f"The part “cache” was switched {state}" for state in ("off", "on")]

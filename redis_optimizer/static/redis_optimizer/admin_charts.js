@@ -31,7 +31,7 @@
       cursor: { y: false, drag: { x: false, y: false } },
       legend: { markers: { width: 2 } },
       axes: [
-        { ...axis, space: 60, values: (plot, ticks) => ticks.map(time) },
+        { ...axis, size: 28, space: 60, values: (plot, ticks) => ticks.map(time) },
         { ...axis, size: 46, space: 36, values: (plot, ticks) => ticks.map(number) },
       ],
       series: [
@@ -43,7 +43,8 @@
           dash: name === "sent" ? [6, 3] : undefined, // told apart without colours, too
           width: 1.5,
           spanGaps: false,
-          points: { show: names.length === 1 ? undefined : false },
+          // A step alone is no line.
+          points: { show: names.length === 1, size: 3, width: 0, fill: colour(`--ro-${name}`) },
           value: (plot, value) => number(value),
         })),
       ],
