@@ -13,6 +13,7 @@ class RedisOptimizerConfig(AppConfig):
     """Register the system checks. Nothing here, or before the first read, touches the network."""
 
     name = "redis_optimizer"
+    default_auto_field = "django.db.models.BigAutoField"
     verbose_name = "Redis optimizer"
 
     def ready(self) -> None:

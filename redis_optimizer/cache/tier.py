@@ -155,6 +155,7 @@ class Tier:
         with self._gate:
             if not is_on(PART):
                 self.store.close()
+                self.store.clear()  # nor is anything served stale
             elif self._trusted is not None and not self.store.is_open:
                 self.store.open(self._trusted)
 

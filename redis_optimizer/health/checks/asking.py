@@ -12,13 +12,20 @@ from redis_optimizer.connections import channel_connection
 __all__ = ["ask"]
 
 
-def ask(pool: ConnectionPool, *commands: Sequence[str | bytes | int], timeout: float) -> list[Any]:
+def ask(
+    pool: ConnectionPool,
+    *commands: Sequence[str | bytes | int],
+    timeout: float,
+    greet: bool = True,
+) -> list[Any]:
     """Send commands over a connection of a pool, in one round trip.
 
     Args:
         pool: The pool.
         commands: Each one as its words.
         timeout: Seconds that the answers may take.
+        greet: See first that the server answers, where the pool would wait for ever for it; not
+            needed when it has just been heard.
 
     Returns:
         The answers, in order.
@@ -27,7 +34,7 @@ def ask(pool: ConnectionPool, *commands: Sequence[str | bytes | int], timeout: f
         redis.exceptions.RedisError: when the pool has no connection to lend, the server cannot be
             reached, does not answer in time, or refuses a command.
     """
-    if pool.connection_kwargs.get("socket_timeout") is None:
+    if greet and pool.connection_kwargs.get("socket_timeout") is None:
         # To connect takes answers, too, for which such a pool may wait for ever. A server that is
         # heard on a connection of our own will give them.
         _greet(pool, timeout)

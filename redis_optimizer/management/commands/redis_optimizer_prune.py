@@ -6,22 +6,12 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, TextIO
 
-import redis
-from celery import Celery, states
+from celery import states
 from celery.app import app_or_default
-from celery.backends.base import DisabledBackend
-from celery.backends.redis import RedisBackend
-from django.apps import apps
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import Error
 
 from redis_optimizer.tasks.prune import Report
-from redis_optimizer.tasks.prune_redis import prune_redis
-
-HINT = (
-    "Name one in CELERY_RESULT_BACKEND, and import the Celery app in the package of the project, "
-    "as Celery's guide for Django says."
-)
+from redis_optimizer.tasks.prune_places import NotTrimmed, find_places
 
 
 class Command(BaseCommand):
@@ -60,57 +50,16 @@ class Command(BaseCommand):
             "batch_size": options["batch_size"],
             "progress": Progress(None if quiet else self.stderr),
         }
-        reports = [prune(**arguments) for prune in find_places(app)]
+        try:
+            reports = [prune(**arguments) for prune in find_places(app)]
+        except (LookupError, NotTrimmed) as error:
+            raise CommandError(str(error)) from error
         if options["json"]:
             dicts = [as_dict(report, dry_run=options["dry_run"]) for report in reports]
             self.stdout.write(json.dumps(dicts, indent=2))
         else:
             for report in reports:
                 self.stdout.write("\n".join(as_lines(report, dry_run=options["dry_run"])))
-
-
-def find_places(app: Celery) -> list[Callable[..., Report]]:
-    """Return a function for each place where results are.
-
-    Raises:
-        CommandError: there is none that can be trimmed.
-    """
-    backend = app.backend
-    places: list[Callable[..., Report]] = []
-    if isinstance(backend, RedisBackend):
-        places.append(lambda **arguments: _prune_redis(backend, arguments))
-    if apps.is_installed("django_celery_results"):
-        from redis_optimizer.tasks.prune_database import has_table
-
-        try:
-            if has_table():
-                places.append(lambda **arguments: _prune_database(app, arguments))
-        except Error as error:
-            raise CommandError(f"The database cannot be reached: {error}") from error
-    if places:
-        return places
-    if isinstance(backend, DisabledBackend):
-        raise CommandError(f"The site has no result backend. {HINT}")
-    raise CommandError(
-        f"Results in {type(backend).__name__} cannot be trimmed, only those in Celery's Redis "
-        "backend and in django-celery-results."
-    )
-
-
-def _prune_redis(backend: Any, arguments: dict[str, Any]) -> Report:
-    try:
-        return prune_redis(backend, **arguments)
-    except (redis.RedisError, OSError) as error:
-        raise CommandError(f"Results at {backend.as_uri()} cannot be trimmed: {error}") from error
-
-
-def _prune_database(app: Celery, arguments: dict[str, Any]) -> Report:
-    from redis_optimizer.tasks.prune_database import prune_database
-
-    try:
-        return prune_database(app, **arguments)
-    except Error as error:
-        raise CommandError(f"Results in the database cannot be trimmed: {error}") from error
 
 
 class Progress:

@@ -1,0 +1,29 @@
+"""What the admin page is shown under, and who may do what there. There is no table."""
+
+from typing import ClassVar
+
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+__all__ = ["Overview"]
+
+
+class Overview(models.Model):
+    """Carry the permissions of the admin page: Django keeps none without a model."""
+
+    class Meta:
+        managed = False
+        default_permissions = ()
+        permissions: ClassVar = [
+            ("view_overview", "Can view the overview of Redis optimizer"),
+            ("clear_local", "Can clear what processes keep of the caches"),
+            ("clear_cache", "Can clear a cache in Redis"),
+            ("flush_batches", "Can send buffered jobs at once"),
+            ("prune_results", "Can prune results of jobs"),
+            ("switch_parts", "Can switch parts of Redis optimizer off and on"),
+        ]
+        verbose_name = _("overview")
+        verbose_name_plural = _("overview")
+
+    def __str__(self) -> str:
+        return str(self._meta.verbose_name)
