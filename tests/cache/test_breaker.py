@@ -23,7 +23,7 @@ from redis.exceptions import (
 )
 from redis.sentinel import MasterNotFoundError
 
-from redis_optimizer.cache import ServerUnavailable, TieredCache
+from redis_optimizer.cache import ServerUnavailable, TieredCache, outage
 from redis_optimizer.cache.counts import channel_totals
 from redis_optimizer.cache.outage import PROBE_NAME, Guard, guard_of, guards
 from redis_optimizer.embedded import HOST, EmbeddedServer
@@ -189,8 +189,12 @@ def test_it_closes_by_itself_when_the_server_is_back(own: EmbeddedServer, l1: An
     assert cache.stats()["breaker"] == "closed"
 
 
-def test_a_frozen_server_is_probed_in_vain(own: EmbeddedServer) -> None:
-    cache = make(own)
+def test_a_frozen_server_is_probed_in_vain(
+    own: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outage, "PROBE_TIMEOUT", 0.5)
+    pool = {**POOL, "socket_timeout": 0.3}
+    cache = tiered(own.url, l1=TTL, CONNECTION_POOL_KWARGS=pool)
     own.freeze()
     try:
         for _ in range(3):

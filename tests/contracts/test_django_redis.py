@@ -3,6 +3,7 @@
 import inspect
 import pickle
 from typing import Any
+from unittest import mock
 
 import pytest
 from django_redis.cache import CONNECTION_INTERRUPTED, RedisCache, omit_exception
@@ -12,6 +13,8 @@ from django_redis.serializers.pickle import PickleSerializer
 from django_redis.util import CacheKey
 
 from redis_optimizer.cache import methods
+from redis_optimizer.embedded import EmbeddedServer
+from redis_optimizer.internals import set_client
 
 
 class Tap:
@@ -93,3 +96,14 @@ def test_every_client_class_gets_its_connections_from_its_factory() -> None:
         factory = client.connection_factory
         assert ".connection_factory" in inspect.getsource(type(client).connect)
         assert factory.connect("redis://127.0.0.1:1/0").connection_pool is not None
+
+
+def test_a_backend_uses_the_client_that_it_is_given(server: EmbeddedServer) -> None:
+    backend = RedisCache(server.url, {})
+    client = mock.Mock()
+    set_client(backend, client)
+    assert backend.client is client
+    backend.set("k", 1)
+    client.set.assert_called_once_with("k", 1)
+    backend.close()
+    client.close.assert_called_once_with()
