@@ -5,11 +5,14 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from math import inf
-from typing import Any, Literal, Self
+from typing import Any, Final, Literal, Self
 
 from django.core.exceptions import ImproperlyConfigured
 
-__all__ = ["Options"]
+__all__ = ["PART", "Options"]
+
+PART: Final = "cache"
+"""The part that the caches are, see `redis_optimizer.switches`."""
 
 Coherence = Literal["tracking", "ttl"]
 SingleFlight = Literal["process", "fleet", "off"]
