@@ -15,7 +15,17 @@ from typing import Final
 from redis_optimizer.conf import get_settings
 from redis_optimizer.signals import switched
 
-__all__ = ["DESCRIPTIONS", "PARTS", "State", "is_on", "learn", "on_change", "reset", "states"]
+__all__ = [
+    "DESCRIPTIONS",
+    "NEVER",
+    "PARTS",
+    "State",
+    "is_on",
+    "learn",
+    "on_change",
+    "reset",
+    "states",
+]
 
 logger = logging.getLogger("redis_optimizer.switches")
 
@@ -48,7 +58,9 @@ class State:
     by: str = ""
 
 
-_NEVER: Final = State()
+NEVER: Final = State()
+"""That of a part of which nobody has said anything."""
+
 _lock = threading.RLock()
 _states: dict[str, State] = {}
 _off: frozenset[str] = frozenset()
@@ -63,7 +75,7 @@ def is_on(part: str) -> bool:
 def states() -> dict[str, State]:
     """Return what this process knows, for every part."""
     known = dict(_states)
-    return {part: known.get(part, _NEVER) for part in PARTS}
+    return {part: known.get(part, NEVER) for part in PARTS}
 
 
 def learn(heard: Mapping[str, State]) -> list[str]:
@@ -79,13 +91,13 @@ def learn(heard: Mapping[str, State]) -> list[str]:
     with _lock:  # what is done at a change is done in the order of the changes
         changed = []
         for part in PARTS:
-            known, state = _states.get(part, _NEVER), heard.get(part, _NEVER)
+            known, state = _states.get(part, NEVER), heard.get(part, NEVER)
             if state.at <= known.at:
                 continue
             _states[part] = state
             if state.on != known.on:
                 changed.append(part)
-        _off = frozenset(part for part, state in _states.items() if not state.on)
+        _off = _find_off()
         for part in changed:
             _tell(part, _states[part])
     return changed
@@ -109,6 +121,10 @@ def reset() -> None:
             _call(part)
 
 
+def _find_off() -> frozenset[str]:
+    return frozenset(part for part, state in _states.items() if not state.on)
+
+
 def _tell(part: str, state: State) -> None:
     _call(part)
     switched.send_robust(sender=State, part=part, on=state.on, by=state.by)
@@ -123,8 +139,10 @@ def _call(part: str) -> None:
 
 
 def _after_fork_in_child() -> None:
-    global _lock
-    _lock = threading.RLock()  # another thread of the parent may have held the old one
+    # Another thread of the parent may have held the old lock, and been half-way through.
+    global _lock, _off
+    _lock = threading.RLock()
+    _off = _find_off()
 
 
 if hasattr(os, "register_at_fork"):

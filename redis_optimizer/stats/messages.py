@@ -22,6 +22,7 @@ __all__ = [
     "MAX_QUESTION",
     "Answer",
     "Asks",
+    "Late",
     "Question",
     "control_channel",
     "new_id",
@@ -57,6 +58,10 @@ _FACTS: Final[dict[str, type | tuple[type, ...]]] = {
     "version": str,
     "python": str,
 }
+
+
+class Late(ValueError):
+    """It was sent at another time, as this machine's clock has it."""
 
 
 def new_id() -> str:
@@ -141,7 +146,8 @@ def read_question(data: bytes, now: float) -> Question:
 
     Raises:
         Forged: it is not from this site.
-        ValueError: it is something else, or too old.
+        Late: it is too old, or of a clock that is ahead.
+        ValueError: it is something else.
     """
     if len(data) > MAX_QUESTION:
         raise ValueError(f"It has more than {MAX_QUESTION} bytes.")
@@ -157,7 +163,10 @@ def read_question(data: bytes, now: float) -> Question:
             **rest,
         } if version == VERSION and not rest and _is_id(id) and (only is None or _is_id(only)):
             if not abs(now - at) <= MAX_AGE:
-                raise ValueError("It is too old, or the clocks of two machines differ by minutes.")
+                raise Late(
+                    f"By this machine's clock it was sent {now - at:.0f} s ago; the clocks of the "
+                    f"machines of a site may differ by {MAX_AGE:.0f} s."
+                )
             if (asks == "switch") == (switch is not None):
                 return Question(asks, history, only, _read_switch(switch), at, id)
     raise ValueError("It is no question that is known here.")

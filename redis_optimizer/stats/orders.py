@@ -12,7 +12,7 @@ from redis_optimizer.stats.gather import NO_SERVER, TIMEOUT, ask
 from redis_optimizer.stats.gathered import Gathered
 from redis_optimizer.stats.messages import Question
 from redis_optimizer.stats.servers import pools
-from redis_optimizer.switches import PARTS, State
+from redis_optimizer.switches import NEVER, PARTS, State
 
 __all__ = ["clear", "flush", "read_states", "switch", "unconfirmed"]
 
@@ -74,7 +74,7 @@ def read_states() -> dict[str, State]:
         redis.exceptions.RedisError, OSError: when no server could be asked.
         LookupError: when no cache of this site keeps a channel.
     """
-    latest = dict.fromkeys(PARTS, State())
+    latest = dict.fromkeys(PARTS, NEVER)
     errors: list[Exception] = []
     servers = _servers()
     for pool in servers:
