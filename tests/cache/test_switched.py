@@ -1,6 +1,7 @@
 """The cache, switched off and on while it is used."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -141,6 +142,16 @@ def test_a_call_that_fails_after_it_was_switched_off_does_not_count(
         guard.run(fail)
     switch(True)
     assert guard.state == "closed"
+
+
+def test_a_breaker_that_opens_as_it_is_switched_off_refuses_nobody(
+    url: str, switch: Switch
+) -> None:
+    with override_settings(REDIS_OPTIMIZER={"BREAKER_AFTER": 1}):
+        guard = guard_of(redis.ConnectionPool.from_url(url))
+    switch(False)
+    guard._breaker.fail(time.monotonic(), "by a thread that had asked before")  # type: ignore[union-attr]
+    assert guard.run(lambda: 7) == 7
 
 
 def test_nothing_from_before_is_served_when_it_is_on_again(
