@@ -29,8 +29,6 @@ class Use:
         database: The number of the database.
         alias: Of a cache.
         timeout: Seconds that an answer is awaited; None: for ever.
-        max_connections: How many connections a process may have.
-        waits: Who finds them all lent waits for one; False: it is told an error.
     """
 
     kind: Literal["cache", "broker", "results"]
@@ -38,8 +36,6 @@ class Use:
     database: int = 0
     alias: str = ""
     timeout: float | None = None
-    max_connections: int = 2**31
-    waits: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,6 +19,7 @@ MODULES: Final = (
     "redis_optimizer.doctor.tiers",
     "redis_optimizer.doctor.links",
     "redis_optimizer.doctor.site",
+    "redis_optimizer.doctor.trust",
     "redis_optimizer.doctor.celery.chatter",
     "redis_optimizer.doctor.celery.workers",
     "redis_optimizer.doctor.celery.transport",

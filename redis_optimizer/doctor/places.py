@@ -9,7 +9,7 @@ from django.core.cache import caches
 from django.core.cache.backends.redis import RedisCache as DjangoRedisCache
 from django.utils.module_loading import import_string
 from django_redis.cache import RedisCache
-from redis.connection import BlockingConnectionPool, ConnectionPool
+from redis.connection import ConnectionPool
 
 from redis_optimizer.conf import cache_settings
 from redis_optimizer.connections import handshake_of, timeout_of
@@ -113,6 +113,4 @@ def _use(kind: Any, name: str, pool: ConnectionPool, alias: str = "") -> Use:
         database=int(pool.connection_kwargs.get("db") or 0),
         alias=alias,
         timeout=timeout_of(pool),
-        max_connections=pool.max_connections,
-        waits=isinstance(pool, BlockingConnectionPool),
     )

@@ -168,6 +168,10 @@ def watching(
         unknown: What cannot be looked at is added to it.
         now: Clock in seconds; must be monotonic.
     """
+    try:
+        app.loader.import_default_modules()  # as a worker does: else a site's tasks may be unknown
+    except Exception as error:  # whatever a module of the site raises
+        unknown.append(f"the tasks of the site: {type(error).__name__}: {error}")
     watch = Watch(app, unknown, now)
     with ExitStack() as stack:
         try:
@@ -182,7 +186,6 @@ def _worker(event: Any) -> Worker:
     return Worker(
         name=str(event.get("hostname", "")),
         every=float(event["freq"] or 0) or 2.0,
-        version=str(event.get("sw_ver", "")),
     )
 
 
