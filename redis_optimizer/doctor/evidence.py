@@ -2,21 +2,45 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from textwrap import shorten
 from typing import Any, Final, Literal
 
 from redis_optimizer.doctor.celery.evidence import Broker, Kept
 from redis_optimizer.stats.gathered import Gathered
 from redis_optimizer.switches import State
 
-__all__ = ["Alias", "Clients", "Evidence", "Server", "Unknown", "Use", "calls_of", "names_of"]
+__all__ = [
+    "Alias",
+    "Clients",
+    "Evidence",
+    "Server",
+    "Unknown",
+    "Use",
+    "calls_of",
+    "explain",
+    "names_of",
+]
 
 _STAT: Final = "cmdstat_"
+
+WORDS: Final = 300
+"""Characters of an error that are shown."""
 
 Clients = tuple[Mapping[str, str], ...]
 
 
 class Unknown(Exception):
     """An examination could not look at something. Its message goes on: "could not look at ..."."""
+
+
+def explain(error: Exception) -> str:
+    """Return an error in a few words, as a reason in ``Evidence.unknown``.
+
+    redis-py's of Sentinel names the whole client, whose options are nobody's concern.
+    """
+    return shorten(
+        f"{type(error).__name__}: {str(error).partition('<redis.')[0].strip(' :')}", WORDS
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,6 +17,10 @@ from redis_optimizer.embedded import EmbeddedServer
 from tests.doctor.sites import PLAIN, Clock, app_on, cache_on, watch
 from tests.servers import connect
 
+SENTINEL_FACTORY = {
+    "DJANGO_REDIS_CONNECTION_FACTORY": "django_redis.pool.SentinelConnectionFactory"
+}
+
 READS_ONLY = {"info", "client|list", "client|tracking", "client|id", "client|setinfo", "hello"} | {
     *("auth", "get", "ping", "select", "publish", "subscribe"),  # of gather(), and of connecting
     *("psubscribe", "sscan", "zcount", "hscan", "zmscore"),  # of what workers do
@@ -209,6 +213,19 @@ class TestFailures:
         )
         assert [words for words in report.unknown if words.startswith(unknown)]
         assert "secret" not in str(report.as_dict())
+
+    def test_sentinels_that_are_down(self) -> None:
+        options = {
+            "CLIENT_CLASS": "django_redis.client.SentinelClient",
+            "SENTINELS": [("127.0.0.1", 1)],
+            "SENTINEL_KWARGS": {"password": "secret"},
+        }
+        caches = {"default": {"BACKEND": PLAIN, "LOCATION": "redis://main/0", "OPTIONS": options}}
+        report = examine(
+            watch(lambda: pytest.fail("for nothing"), CACHES=caches, **SENTINEL_FACTORY)
+        )
+        (unknown,) = report.unknown
+        assert unknown == "CACHES[\"default\"]: MasterNotFoundError: No master found for 'main'"
 
     def test_a_url_that_is_none(self) -> None:
         caches = {"default": {"BACKEND": PLAIN, "LOCATION": "http://user:secret@h"}}

@@ -89,7 +89,7 @@ def test_text_says_what_why_and_what_to_change(seen: Callable[[Evidence], None])
 def test_nothing_found_is_said_with_what_was_looked_at(seen: Callable[[Evidence], None]) -> None:
     seen(FULL)
     text = run("--only", "plain-backend")
-    assert text.startswith("Nothing was found.\n")
+    assert text.startswith("Nothing was found in what could be looked at.\n")
     assert "Looked at: the settings, h:1;" in text
 
 
@@ -145,6 +145,28 @@ def test_a_script_is_told_by_the_exit_code(
     with pytest.raises(CommandError, match="memory-full") as raised:
         run(*arguments)
     assert raised.value.returncode == 1
+
+
+def test_a_script_is_told_when_no_server_could_be_looked_at(
+    seen: Callable[[Evidence], None],
+) -> None:
+    seen(Evidence(unknown=("broker_url: it is down",)))
+    with pytest.raises(CommandError, match="No server") as raised:
+        run("--fail-on", "error")
+    assert raised.value.returncode == 3
+    assert "Nothing was found in what could be looked at." in run("--skip", "middleware-missing")
+    seen(Evidence())  # a site without Redis
+    run("--fail-on", "error")
+
+
+def test_ctrl_c_ends_it_as_a_shell_expects(monkeypatch: pytest.MonkeyPatch) -> None:
+    def stopped(seconds: float, **options: Any) -> Evidence:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command, "look", stopped)
+    with pytest.raises(SystemExit) as raised:
+        run()
+    assert raised.value.code == 130
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from redis.exceptions import RedisError
 from redis_optimizer.connections import channel_connection, handshake_of
 from redis_optimizer.doctor.celery.evidence import Broker, Kept, Taken, Worker
 from redis_optimizer.doctor.celery.measures import redis_backend
+from redis_optimizer.doctor.evidence import explain
 from redis_optimizer.doctor.places import TIMEOUT
 from redis_optimizer.tasks.asking import asking, is_redis
 from redis_optimizer.tasks.events import Ear, hearing, listeners
@@ -82,7 +83,7 @@ class Watch:
     def cannot(self, setting: str, what: str, error: Exception) -> None:
         """Note what cannot be looked at, unless the server of that setting is known to be away."""
         if not any(each.startswith(f"{setting}:") for each in self._unknown):
-            self._unknown.append(f"{what}: {type(error).__name__}: {error}")
+            self._unknown.append(f"{what}: {explain(error)}")
 
     def broker(self) -> Broker | None:
         """Return what was heard and can be seen at the broker; None where nobody could look."""
@@ -171,7 +172,7 @@ def watching(
     try:
         app.loader.import_default_modules()  # as a worker does: else a site's tasks may be unknown
     except Exception as error:  # whatever a module of the site raises
-        unknown.append(f"the tasks of the site: {type(error).__name__}: {error}")
+        unknown.append(f"the tasks of the site: {explain(error)}")
     watch = Watch(app, unknown, now)
     with ExitStack() as stack:
         try:

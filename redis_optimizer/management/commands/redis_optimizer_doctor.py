@@ -26,8 +26,11 @@ exit codes:
   0    it has looked, whatever it found
   1    --fail-on: something as bad as that was found
   2    the options are wrong
+  3    --fail-on: nothing as bad was found, but no server could be looked at
   130  it was stopped by Ctrl-C
 """
+
+BLIND: Final = 3
 
 STOPPED: Final = 130
 """As shells have it of what SIGINT ended."""
@@ -91,6 +94,8 @@ class Command(BaseCommand):
         self.stdout.write(text)
         if options["fail_on"] and (bad := report.at_least(Severity(options["fail_on"]))):
             raise CommandError(f"Found: {', '.join(dict.fromkeys(each.id for each in bad))}")
+        if options["fail_on"] and evidence.unknown and not evidence.servers:
+            raise CommandError("No server could be looked at.", returncode=BLIND)
 
     def _check(self, options: dict[str, Any]) -> None:
         if not 0 < options["seconds"] < inf:

@@ -165,7 +165,7 @@ def test_a_worker_with_the_metered_profile(tmp_path: Path) -> None:
         with site.worker("-c", "1"):
             wait_for_wait(ground.redis)
             ground.app.set_current()
-            evidence = look(3)
+            evidence = look(1)
         assert evidence.broker is not None
         assert (evidence.broker.equipped, evidence.broker.gossips) == (1, 0)
         assert diagnose(evidence) == {}
