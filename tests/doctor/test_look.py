@@ -152,7 +152,7 @@ class TestPlaces:
             "default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
             "gone": {"BACKEND": "no.such.Cache"},
         }
-        evidence = watch(CACHES=caches)
+        evidence = watch(lambda: pytest.fail("nothing to watch"), CACHES=caches)
         assert evidence.servers == ()
         assert not [words for words in evidence.unknown if words.startswith("CACHES")]
         assert [alias.backend is None for alias in evidence.aliases] == [False, True]
