@@ -8,7 +8,11 @@ from redis.connection import AbstractConnection, ConnectionPool
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoPermissionError, RedisError, ResponseError
 
-from redis_optimizer.connections import channel_connection, master_address
+from redis_optimizer.connections import (
+    channel_connection,
+    master_address,
+    newest_connection,
+)
 from redis_optimizer.internals import interrupt, receive_pushes
 
 __all__ = ["Event", "Invalidated", "Link", "Message", "Pong"]
@@ -71,10 +75,8 @@ class Link:
         Raises:
             redis.exceptions.RedisError: when the server cannot be reached.
         """
-        try:
-            return cls(channel_connection(pool, name=name, protocol=3, timeout=timeout), pool, 3)
-        except ResponseError:
-            return cls(channel_connection(pool, name=name, protocol=2, timeout=timeout), pool, 2)
+        connection, protocol = newest_connection(pool, name=name, timeout=timeout)
+        return cls(connection, pool, protocol)
 
     def track(self, prefixes: list[str], control: str) -> bool:
         """Ask to be told of every write under ``prefixes``, and listen to ``control``.

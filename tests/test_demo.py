@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import redis
 
+from example_project.addresses import jobs_url
 from redis_optimizer.embedded import EmbeddedServer
 from tests.demo import STOP, needs_demo, run_demo, running_demo
 from tests.servers import wait_until
@@ -92,6 +93,8 @@ def test_it_uses_the_server_of_redis_url_and_leaves_it_running(
         with redis.Redis.from_url(server.url) as client:
             assert len(client.keys("example-*:1:organisations")) == 1
             demo.end(signal.SIGINT)
+            assert client.keys("*example-*") == []
+        with redis.Redis.from_url(jobs_url(server.url)) as client:
             assert client.keys("*example-*") == []
 
 

@@ -10,6 +10,7 @@ from redis_optimizer.connections.channel import (
     channel_connection,
     handshake_of,
     master_address,
+    newest_connection,
     server_of,
     timeout_of,
 )
@@ -39,6 +40,7 @@ __all__ = [
     "find_profile",
     "handshake_of",
     "master_address",
+    "newest_connection",
     "open_connections",
     "pool_options",
     "result_pool",

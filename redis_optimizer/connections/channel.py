@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from redis.backoff import NoBackoff
 from redis.connection import AbstractConnection, ConnectionPool
+from redis.exceptions import AuthenticationError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.retry import Retry
 from redis.sentinel import SentinelConnectionPool
@@ -17,7 +18,14 @@ from redis.sentinel import SentinelConnectionPool
 from redis_optimizer.conf import get_settings
 from redis_optimizer.connections.counting import counting, uncounted
 
-__all__ = ["channel_connection", "handshake_of", "master_address", "server_of", "timeout_of"]
+__all__ = [
+    "channel_connection",
+    "handshake_of",
+    "master_address",
+    "newest_connection",
+    "server_of",
+    "timeout_of",
+]
 
 CONNECT_TIMEOUT: Final = 2.0
 """Seconds a channel waits for the server to accept it; it tries again for as long as it lives."""
@@ -140,6 +148,30 @@ def channel_connection(
     connection: AbstractConnection = connection_class(**options)
     connection.connect()
     return connection
+
+
+def newest_connection(
+    pool: ConnectionPool, *, timeout: float, name: str | None = None
+) -> tuple[AbstractConnection, int]:
+    """Connect with RESP3, or RESP2 where the server (or a proxy) knows no HELLO.
+
+    Args:
+        pool: As with `channel_connection`.
+        timeout: As there.
+        name: As there.
+
+    Returns:
+        A connected connection, and its RESP version.
+
+    Raises:
+        redis.exceptions.RedisError: when the server cannot be reached or refuses.
+    """
+    try:
+        return channel_connection(pool, timeout=timeout, name=name, protocol=3), 3
+    # With a password it is HELLO that logs in: a server that does not know it says "log in first",
+    # which is no other error than that of a wrong password.
+    except (AuthenticationError, ResponseError):
+        return channel_connection(pool, timeout=timeout, name=name, protocol=2), 2
 
 
 def _connect_once(

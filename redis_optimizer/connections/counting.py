@@ -74,17 +74,20 @@ class _Counting:
         return super().pack_commands(commands)  # type: ignore[misc]
 
 
-@cache
-def _class(connection_class: type[AbstractConnection], purpose: Purpose) -> Any:
+def _make(connection_class: type[AbstractConnection], purpose: Purpose) -> Any:
+    is_heir = issubclass(connection_class, _Counting)
     return type(
         connection_class.__name__,
-        (_Counting, connection_class),
+        (connection_class,) if is_heir else (_Counting, connection_class),
         {
             "__module__": connection_class.__module__,  # it is shown where a pool is
             "tally": _tallies[purpose],
             "uncounted": connection_class,
         },
     )
+
+
+_made: Final = cache(_make)
 
 
 def counting(connection_class: Any, purpose: Purpose) -> Any:
@@ -94,7 +97,9 @@ def counting(connection_class: Any, purpose: Purpose) -> Any:
         connection_class: Of redis-py, or of another that was made from it.
         purpose: What its connections are for; of one that counts already, another purpose.
     """
-    return _class(uncounted(connection_class), purpose)
+    given = uncounted(connection_class)
+    # kombu makes an heir of ours for each channel, which must not be kept for ever.
+    return (_make if issubclass(given, _Counting) else _made)(given, purpose)
 
 
 def uncounted(connection_class: Any) -> Any:

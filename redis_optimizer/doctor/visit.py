@@ -5,9 +5,9 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from redis.connection import AbstractConnection, ConnectionPool, SSLConnection
-from redis.exceptions import AuthenticationError, RedisError, ResponseError
+from redis.exceptions import RedisError, ResponseError
 
-from redis_optimizer.connections import channel_connection
+from redis_optimizer.connections import newest_connection
 from redis_optimizer.doctor.evidence import Clients, Server, Use
 from redis_optimizer.doctor.places import TIMEOUT, Place
 
@@ -95,14 +95,8 @@ class Visit:
 
     def _connect(self) -> None:
         # As a channel does, so that whether the server tracks is asked in the same way.
-        self._protocol = 3
-        self.commands += 1
-        try:
-            self._connection = channel_connection(self._pool, protocol=3, timeout=TIMEOUT)
-        except (AuthenticationError, ResponseError):  # it knows no HELLO, or says "log in first"
-            self._protocol = 2
-            self.commands += logs_in(self._pool)
-            self._connection = channel_connection(self._pool, protocol=2, timeout=TIMEOUT)
+        self._connection, self._protocol = newest_connection(self._pool, timeout=TIMEOUT)
+        self.commands += 1 + (logs_in(self._pool) if self._protocol == 2 else 0)
 
     def _list_clients(self) -> Clients | None:
         try:
