@@ -16,7 +16,7 @@ from tests.doctor.celery.sites import add_task, find, jobs, make_app, make_serve
 from tests.doctor.sites import process
 
 
-@pytest.mark.parametrize("profile", set(PROFILES) - {"default"})
+@pytest.mark.parametrize("profile", sorted(set(PROFILES) - {"default"}))
 def test_the_settings_of_a_profile_are_right(profile: str) -> None:
     for module in (transport, results, workers):
         report = examine(see(with_profile(profile), make_server()), through=module.EXAMINATIONS)
