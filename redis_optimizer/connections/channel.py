@@ -15,7 +15,7 @@ from redis.retry import Retry
 from redis.sentinel import SentinelConnectionPool
 
 from redis_optimizer.conf import get_settings
-from redis_optimizer.connections.counting import counting, uncounted
+from redis_optimizer.connections.counting import counting, disregard, uncounted
 
 __all__ = ["channel_connection", "handshake_of", "master_address", "server_of", "timeout_of"]
 
@@ -100,6 +100,7 @@ def channel_connection(
     timeout: float,
     name: str | None = None,
     protocol: int | None = None,
+    passing: bool = False,
 ) -> AbstractConnection:
     """Connect to the server of ``pool``, once: the connection never reconnects by itself.
 
@@ -108,6 +109,7 @@ def channel_connection(
         timeout: Seconds that a read or write may take.
         name: The client name that CLIENT LIST shows; None sends none, which saves a command.
         protocol: RESP version, 2 or 3; None is the pool's.
+        passing: It is closed in a moment: it is not told of among those that are open.
 
     Returns:
         A connected connection.
@@ -138,6 +140,8 @@ def channel_connection(
     if get_settings().ENABLED:
         connection_class = counting(connection_class, "channel")
     connection: AbstractConnection = connection_class(**options)
+    if passing:
+        disregard(connection)
     connection.connect()
     return connection
 
