@@ -17,7 +17,14 @@ from redis.sentinel import SentinelConnectionPool
 from redis_optimizer.conf import get_settings
 from redis_optimizer.connections.counting import counting, disregard, uncounted
 
-__all__ = ["channel_connection", "handshake_of", "master_address", "server_of", "timeout_of"]
+__all__ = [
+    "channel_connection",
+    "handshake_of",
+    "logs_in",
+    "master_address",
+    "server_of",
+    "timeout_of",
+]
 
 CONNECT_TIMEOUT: Final = 2.0
 """Seconds a channel waits for the server to accept it; it tries again for as long as it lives."""
@@ -73,16 +80,21 @@ def timeout_of(pool: ConnectionPool) -> float | None:
     return seconds
 
 
+def logs_in(pool: ConnectionPool) -> bool:
+    """Tell whether a connection to the server of ``pool`` begins with a command to log in."""
+    options = pool.connection_kwargs
+    return bool(options.get("password") or options.get("credential_provider"))
+
+
 def handshake_of(pool: ConnectionPool) -> int:
     """Return how many commands a connection of ``pool`` begins with."""
     options = pool.connection_kwargs
-    logs_in = options.get("password") or options.get("credential_provider")
     says_hello = int(_unconnected(pool).get_protocol()) == 3  # which logs in as well
     tells_library = {*_no_library_info(pool.connection_class)} - {
         name for name, value in options.items() if value is None
     }
     return (
-        bool(logs_in or says_hello)
+        bool(logs_in(pool) or says_hello)
         + bool(options.get("db"))
         + bool(options.get("client_name"))
         + 2 * bool(tells_library)

@@ -85,9 +85,11 @@ class _Counting:
 
 @cache
 def _class(connection_class: type[AbstractConnection], purpose: Purpose) -> Any:
+    # kombu makes a class of its own from one that counts: its methods go first, then.
+    counts = issubclass(connection_class, _Counting)
     return type(
         connection_class.__name__,
-        (_Counting, connection_class),
+        (connection_class,) if counts else (_Counting, connection_class),
         {
             "__module__": connection_class.__module__,  # it is shown where a pool is
             "tally": _tallies[purpose],

@@ -12,7 +12,7 @@ from redis.exceptions import RedisError, ResponseError
 
 from redis_optimizer.channel import CLIENT_NAME
 from redis_optimizer.conf import get_settings
-from redis_optimizer.connections import channel_connection
+from redis_optimizer.connections import channel_connection, logs_in
 from redis_optimizer.core.counters import add_up
 from redis_optimizer.stats.gathered import Gathered, Process, Silent
 from redis_optimizer.stats.messages import (
@@ -163,7 +163,7 @@ class Asking:
         except BaseException:
             self.close()
             raise
-        self._own_commands = 2 + 2 * _logs_in(pool)
+        self._own_commands = 2 + 2 * logs_in(pool)
 
     @property
     def commands(self) -> int:
@@ -263,8 +263,3 @@ def _channels(connection: AbstractConnection) -> list[tuple[int, str]]:
         if name == CLIENT_NAME and pid.isdecimal():
             found.append((int(pid), fields.get("addr", "")))
     return found
-
-
-def _logs_in(pool: ConnectionPool) -> bool:
-    options = pool.connection_kwargs
-    return bool(options.get("password") or options.get("credential_provider"))

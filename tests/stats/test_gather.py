@@ -128,6 +128,8 @@ def test_a_process_that_asks_answers_itself(url: str, admin: redis.Redis) -> Non
         (process,) = gather(PATIENT).processes
         assert process.facts["pid"] == os.getpid()
         assert process.totals["caches"]["default"]["coherence"] == "tracking"
+        # Those that the question is asked on are closed in a moment.
+        assert process.totals["connections"]["by"]["channel"] == 1
 
 
 def test_a_process_on_two_servers_is_one(url: str) -> None:
