@@ -77,7 +77,7 @@ def _tiles(seen: Look, totals: Mapping[str, Any], at: float) -> list[dict[str, s
     jobs, messages = number(totals, "jobs", "sent"), number(totals, "jobs", "messages")
     found = [server.number("connected_clients") for server in seen.servers]
     clients = [each for each in found if each is not None]
-    return [
+    tiles = [
         {
             "name": _("Commands saved"),
             "value": count(avoided),
@@ -120,6 +120,10 @@ def _tiles(seen: Look, totals: Mapping[str, Any], at: float) -> list[dict[str, s
             else _("of these processes"),
         },
     ]
+    if not seen.gathered.processes:  # a 0 would be one that was counted
+        unknown = {"value": NOTHING, "note": _("no process answered")}
+        return [tile | unknown for tile in tiles]
+    return tiles
 
 
 def _part(part: str, seen: Look) -> Row:

@@ -196,6 +196,8 @@ def test_without_redis_it_says_so(client: Client, settings: Any) -> None:
     text = text_of(client)
     assert "Redis does not answer" in text
     assert "LOCATION" in text
+    tiles = client.get(DATA).json()["parts"]["tiles"]
+    assert tiles.count('ro-value">-<') == tiles.count("no process answered") == 5
 
 
 def test_switched_off_by_the_settings_it_says_so(client: Client, settings: Any) -> None:

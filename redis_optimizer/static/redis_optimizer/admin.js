@@ -227,6 +227,7 @@
   const choice = remembered();
   if ([...select.options].some((option) => option.value === choice)) select.value = choice;
   for (const element of [select, document.getElementById("ro-interval-label")]) element.hidden = false;
+  updated.textContent = words.wordUpdated.replace("{time}", () => time(seen));
   rate();
   recall(page.querySelector('[data-part="processes"]'), seen);
   window.redisOptimizerCharts?.draw(JSON.parse(document.getElementById("ro-charts").textContent), time);
