@@ -20,6 +20,8 @@ from tests.stats.processes import Reader, readers
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.usefixtures("site")]
 
 SECOND = 1_000  # ms
+ADMINS_OWN = [[".breadcrumbs"], ["#nav-sidebar"]]
+"""What axe need not look at: Django 5.2 has links there that colours alone tell, or pale ones."""
 
 
 @pytest.fixture(scope="module")
@@ -139,7 +141,7 @@ async def axe(page: Any) -> None:
     for scheme in ("light", "dark"):
         await page.emulate_media(color_scheme=scheme)
         async with asyncio.timeout(120):
-            found = await Axe().run(page)
+            found = await Axe().run(page, context={"exclude": ADMINS_OWN})
         assert found.violations_count == 0, found.generate_report()
 
 
