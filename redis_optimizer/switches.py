@@ -7,10 +7,12 @@ the processes of a site tell each other: `redis_optimizer.stats.orders`.
 import logging
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
+
+from django.utils.translation import gettext_noop
 
 from redis_optimizer.conf import get_settings
 from redis_optimizer.signals import switched
@@ -21,6 +23,7 @@ __all__ = [
     "PARTS",
     "State",
     "is_on",
+    "latest",
     "learn",
     "on_change",
     "reset",
@@ -31,11 +34,15 @@ logger = logging.getLogger("redis_optimizer.switches")
 
 DESCRIPTIONS: Final[Mapping[str, str]] = MappingProxyType(
     {
-        "cache": "Reads that the process answers; off, all go to Redis.",
-        "batching": "Jobs that leave together; off, each is sent at once.",
-        "dedup": "Calls that are one job; off, each call is a job of its own.",
-        "results": "Results that cost less and are pruned; off, they are stored as Celery does.",
-        "endpoints": "Views and verdicts that are remembered; off, each call runs them.",
+        "cache": gettext_noop("Reads that the process answers; off, all go to Redis."),
+        "batching": gettext_noop("Jobs that leave together; off, each is sent at once."),
+        "dedup": gettext_noop("Calls that are one job; off, each call is a job of its own."),
+        "results": gettext_noop(
+            "Results that cost less and are pruned; off, they are stored as Celery does."
+        ),
+        "endpoints": gettext_noop(
+            "Views and verdicts that are remembered; off, each call runs them."
+        ),
     }
 )
 """What each part does, in a line."""
@@ -76,6 +83,19 @@ def states() -> dict[str, State]:
     """Return what this process knows, for every part."""
     known = dict(_states)
     return {part: known.get(part, NEVER) for part in PARTS}
+
+
+def latest(heard: Iterable[Mapping[str, State]]) -> dict[str, State]:
+    """Return what was said last, for every part.
+
+    Args:
+        heard: States by part, from several places.
+    """
+    found = dict.fromkeys(PARTS, NEVER)
+    for each in heard:
+        for part, known in found.items():
+            found[part] = max(known, each.get(part, NEVER), key=lambda state: state.at)
+    return found
 
 
 def learn(heard: Mapping[str, State]) -> list[str]:

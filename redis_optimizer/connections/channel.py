@@ -16,11 +16,12 @@ from redis.retry import Retry
 from redis.sentinel import SentinelConnectionPool
 
 from redis_optimizer.conf import get_settings
-from redis_optimizer.connections.counting import counting, uncounted
+from redis_optimizer.connections.counting import counting, disregard, uncounted
 
 __all__ = [
     "channel_connection",
     "handshake_of",
+    "logs_in",
     "master_address",
     "newest_connection",
     "server_of",
@@ -81,16 +82,21 @@ def timeout_of(pool: ConnectionPool) -> float | None:
     return seconds
 
 
+def logs_in(pool: ConnectionPool) -> bool:
+    """Tell whether a connection to the server of ``pool`` begins with a command to log in."""
+    options = pool.connection_kwargs
+    return bool(options.get("password") or options.get("credential_provider"))
+
+
 def handshake_of(pool: ConnectionPool) -> int:
     """Return how many commands a connection of ``pool`` begins with."""
     options = pool.connection_kwargs
-    logs_in = options.get("password") or options.get("credential_provider")
     says_hello = int(_unconnected(pool).get_protocol()) == 3  # which logs in as well
     tells_library = {*_no_library_info(pool.connection_class)} - {
         name for name, value in options.items() if value is None
     }
     return (
-        bool(logs_in or says_hello)
+        bool(logs_in(pool) or says_hello)
         + bool(options.get("db"))
         + bool(options.get("client_name"))
         + 2 * bool(tells_library)
@@ -108,6 +114,7 @@ def channel_connection(
     timeout: float,
     name: str | None = None,
     protocol: int | None = None,
+    passing: bool = False,
 ) -> AbstractConnection:
     """Connect to the server of ``pool``, once: the connection never reconnects by itself.
 
@@ -116,6 +123,7 @@ def channel_connection(
         timeout: Seconds that a read or write may take.
         name: The client name that CLIENT LIST shows; None sends none, which saves a command.
         protocol: RESP version, 2 or 3; None is the pool's.
+        passing: It is closed in a moment: it is not told of among those that are open.
 
     Returns:
         A connected connection.
@@ -146,6 +154,8 @@ def channel_connection(
     if get_settings().ENABLED:
         connection_class = counting(connection_class, "channel")
     connection: AbstractConnection = connection_class(**options)
+    if passing:
+        disregard(connection)
     connection.connect()
     return connection
 

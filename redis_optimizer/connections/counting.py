@@ -18,7 +18,16 @@ from redis.connection import AbstractConnection, ConnectionPool
 from redis_optimizer.conf import get_settings
 from redis_optimizer.internals import is_connected
 
-__all__ = ["PURPOSES", "Purpose", "count_pool", "counting", "open_connections", "sent", "uncounted"]
+__all__ = [
+    "PURPOSES",
+    "Purpose",
+    "count_pool",
+    "counting",
+    "disregard",
+    "open_connections",
+    "sent",
+    "uncounted",
+]
 
 Purpose = Literal["cache", "channel", "broker", "results"]
 
@@ -115,6 +124,16 @@ def count_pool(pool: ConnectionPool, purpose: Purpose) -> None:
     given = pool.connection_class
     if get_settings().ENABLED and not issubclass(given, _Counting):
         pool.connection_class = counting(given, purpose)
+
+
+def disregard(connection: AbstractConnection) -> None:
+    """Leave a connection out of those that are open: it is closed in a moment.
+
+    What it sends is counted all the same.
+    """
+    if isinstance(connection, _Counting):
+        with connection.tally.lock:
+            connection.tally.connections.discard(connection)
 
 
 def sent() -> dict[str, int]:

@@ -9,10 +9,11 @@ from django.utils.module_loading import import_string
 from redis.exceptions import RedisError
 
 from redis_optimizer.conf import cache_settings
+from redis_optimizer.connections import logs_in
 from redis_optimizer.doctor.evidence import Alias, Evidence, Server, explain
 from redis_optimizer.doctor.machine import memory_limit
 from redis_optimizer.doctor.places import Place, find_places, loaded_app
-from redis_optimizer.doctor.visit import Visit, logs_in
+from redis_optimizer.doctor.visit import Visit
 from redis_optimizer.stats.gather import gather
 from redis_optimizer.stats.gathered import Gathered
 from redis_optimizer.stats.orders import read_states

@@ -202,7 +202,8 @@ class Desk:
             if done is not None:
                 totals["done"] = done
             history = self._source.history() if question.history else None
-            answer = pack_answer(question, Answer(facts(), totals, history))
+            told = Answer(facts(), totals, history, states=switches.states())
+            answer = pack_answer(question, told)
             channel = reply_channel(get_settings().NAMESPACE, question.id)
             self.answered += 1
             line.publish(channel, answer)

@@ -14,7 +14,7 @@ from typing import Any, Final, Literal
 from redis_optimizer.channel import CONTROL
 from redis_optimizer.stats.plain import check_history, check_plain, dump, load, tidy
 from redis_optimizer.stats.signing import SIGNATURE, sign, unsign
-from redis_optimizer.stats.states import pack_state, read_state
+from redis_optimizer.stats.states import pack_parts, pack_state, read_parts, read_state
 from redis_optimizer.switches import State
 
 __all__ = [
@@ -119,12 +119,14 @@ class Answer:
         history: The last hour, if that was asked for and has room.
         dropped: Parts that were left out: the answer had no room for them, or they have a form
             that nobody would accept.
+        states: Of the parts, as the process last heard; None from a version that does not tell.
     """
 
     process: Mapping[str, Any]
     totals: Mapping[str, Any]
     history: Mapping[str, Any] | None = None
     dropped: tuple[str, ...] = ()
+    states: Mapping[str, State] | None = None
 
 
 def control_channel(namespace: str) -> str:
@@ -190,6 +192,7 @@ def pack_answer(question: Question, answer: Answer) -> bytes:
             dropped.append("history")
             history = None
     process = tidy(answer.process)
+    states = None if answer.states is None else pack_parts(answer.states)
     while True:
         message: dict[str, Any] = {
             "v": VERSION,
@@ -198,6 +201,7 @@ def pack_answer(question: Question, answer: Answer) -> bytes:
             "totals": totals,
             "history": history,
             "dropped": dropped,
+            "states": states,
         }
         data = dump(message)
         if len(data) <= MAX_ANSWER - SIGNATURE or not (totals or history):
@@ -227,6 +231,7 @@ def read_answer(data: bytes, question: Question) -> Answer:
             "totals": dict(totals),
             "history": dict() | None as history,
             "dropped": list(dropped),
+            **rest,
         } if version == VERSION and id == question.id:
             _check_facts(process)
             check_plain(process)
@@ -236,7 +241,9 @@ def read_answer(data: bytes, question: Question) -> Answer:
                 raise ValueError("The totals have no form that is known here.")
             if history is not None:
                 check_history(history)
-            return Answer(process, totals, history, tuple(map(str, dropped)))
+            states = rest.get("states")
+            known = None if states is None else read_parts(states)
+            return Answer(process, totals, history, tuple(map(str, dropped)), known)
     raise ValueError("It is no answer that is known here.")
 
 
