@@ -125,13 +125,13 @@ class CountedStore:
         return getattr(self.real, name)
 
     @property
-    def hits(self) -> int:
+    def hits(self) -> float:
         """What TieredCache.get adds one to."""
         return self.real.hits
 
     @hits.setter
-    def hits(self, _: int) -> None:
-        self.real.hits += 1  # not the given number: another thread may have counted meanwhile
+    def hits(self, _: float) -> None:
+        self.real.hits += 1.0  # not the given number: another thread may have counted meanwhile
         self.costs.add_hit(self.real)
 
     def find(self, key: str) -> Entry | None:
