@@ -74,7 +74,7 @@ class _Connections:
     def connect(self, url: str) -> Any:
         """Return a client, as the factory does."""
         client = self._factory.connect(url)
-        count_pool(client.connection_pool, "cache")
+        count_pool(getattr(client, "connection_pool", None), "cache")  # a cluster's has none
         return client
 
 
