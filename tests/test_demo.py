@@ -23,7 +23,7 @@ def parent_of(process: int) -> int:
     return int(subprocess.check_output(["ps", "-o", "ppid=", "-p", str(process)]))
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])  # SIGINT: below
 def test_a_signal_stops_all_of_it_in_order(tmp_path: Path, number: signal.Signals) -> None:
     # What the tests ignore, as under nohup, the demo would ignore, too.
     before = signal.signal(number, signal.SIG_DFL)
@@ -76,30 +76,20 @@ def test_what_was_changed_is_kept_in_a_directory(tmp_path: Path) -> None:
         client = demo.client("operator1")
         client.get("/settings/")
         client.post("/settings/", theme="dark", timezone="Asia/Tokyo")
-        demo.end(signal.SIGINT)
+        assert demo.end(signal.SIGINT) == 0
+        demo.wait_gone()
+        said = demo.log.read_text()
+        assert said.endswith("Stopped.\n")
+        assert "Traceback" not in said
     with running_demo(tmp_path / "files", "--keep", str(kept)) as demo:
         page = demo.client("operator1").get("/settings/").text
         assert '<option value="Asia/Tokyo" selected>' in page
         assert len(demo.client().get("/").text.split('href="/organisations/')) == 21
 
 
-def test_it_uses_the_server_of_redis_url_and_leaves_it_running(
-    tmp_path: Path, server: EmbeddedServer
-) -> None:
-    with running_demo(tmp_path / "files", REDIS_URL=server.url) as demo:
-        assert demo.facts["redis_url"] == server.url
-        demo.client().get("/")
-        demo.client().get("/organisations/1/")
-        with redis.Redis.from_url(server.url) as client:
-            assert len(client.keys("example-*:1:organisations")) == 1
-            demo.end(signal.SIGINT)
-            assert client.keys("*example-*") == []
-        with redis.Redis.from_url(jobs_url(server.url)) as client:
-            assert client.keys("*example-*") == []
-
-
-def test_it_is_not_ready_while_the_server_is_gone(tmp_path: Path) -> None:
+def test_it_uses_the_server_of_redis_url_and_leaves_it_running(tmp_path: Path) -> None:
     with EmbeddedServer() as own, running_demo(tmp_path / "files", REDIS_URL=own.url) as demo:
+        assert demo.facts["redis_url"] == own.url
         client = demo.client()
 
         def ready() -> tuple[int, str]:
@@ -107,10 +97,18 @@ def test_it_is_not_ready_while_the_server_is_gone(tmp_path: Path) -> None:
             return reply.status, json.loads(reply.text)["status"]
 
         assert ready() == (200, "ok")
-        own.kill()
+        own.kill()  # while the server is gone the site is not ready
         wait_until(lambda: ready() == (503, "failing"), STOP)
         own.restart()
         wait_until(lambda: ready() == (200, "ok"), STOP)
+        client.get("/")
+        client.get("/organisations/1/")
+        with redis.Redis.from_url(own.url) as admin:
+            assert len(admin.keys("example-*:1:organisations")) == 1
+            demo.end(signal.SIGINT)
+            assert admin.keys("*example-*") == []
+        with redis.Redis.from_url(jobs_url(own.url)) as admin:
+            assert admin.keys("*example-*") == []
 
 
 def test_a_port_that_is_taken_is_said_at_once() -> None:

@@ -53,7 +53,7 @@ def series() -> dict[str, int]:
     """Return what the history follows: of all tiers together."""
     tiers = registry.tiers()
     return {
-        "hits": sum(tier.store.hits for tier in tiers),
+        "hits": sum(tier.hits for tier in tiers),
         "misses": sum(tier.store.misses for tier in tiers),
         "fills": sum(tier.store.fills for tier in tiers),
         "invalidations": sum(tier.store.invalidations for tier in tiers),

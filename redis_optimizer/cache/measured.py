@@ -74,7 +74,7 @@ class _Connections:
     def connect(self, url: str) -> Any:
         """Return a client, as the factory does."""
         client = self._factory.connect(url)
-        count_pool(client.connection_pool, "cache")
+        count_pool(getattr(client, "connection_pool", None), "cache")  # a cluster's has none
         return client
 
 
@@ -125,13 +125,13 @@ class CountedStore:
         return getattr(self.real, name)
 
     @property
-    def hits(self) -> int:
+    def hits(self) -> float:
         """What TieredCache.get adds one to."""
         return self.real.hits
 
     @hits.setter
-    def hits(self, _: int) -> None:
-        self.real.hits += 1  # not the given number: another thread may have counted meanwhile
+    def hits(self, _: float) -> None:
+        self.real.hits += 1.0  # not the given number: another thread may have counted meanwhile
         self.costs.add_hit(self.real)
 
     def find(self, key: str) -> Entry | None:

@@ -100,7 +100,7 @@ class Tier:
     def reads(self) -> int:
         # While the part is off, too: unless a PING goes unanswered, a channel that is dead looks
         # like one on which nobody says anything, and the tier would wait for "on" for ever.
-        return self.store.hits + self.store.misses + self.passed_on
+        return self.hits + self.store.misses + self.passed_on
 
     def prove(self, key: str) -> None:
         pool = self.pool()
@@ -329,9 +329,14 @@ class Tier:
         return heard and final.startswith(self.options.PREFIXES)
 
     @property
+    def hits(self) -> int:
+        """Reads that this process answered."""
+        return int(self.store.hits)
+
+    @property
     def commands_avoided(self) -> int:
         """Commands that were not sent because this process knew the answer."""
-        return self.store.hits - self.extra_hits
+        return self.hits - self.extra_hits
 
     def counts(self) -> dict[str, Any]:
         """Return what this process counted and can tell without a look at each entry."""
@@ -340,7 +345,7 @@ class Tier:
             "bytes": store.bytes,
             "max_entries": store.max_entries,
             "max_bytes": store.max_bytes,
-            "hits": store.hits,
+            "hits": self.hits,
             "misses": store.misses,
             "fills": store.fills,
             "fills_voided": store.voided,
@@ -360,13 +365,13 @@ class Tier:
         """Return what this process counted, see :meth:`TieredCache.stats`."""
         store = self.store
         total, valid = len(store), store.count_valid()
-        reads = store.hits + store.misses
+        reads = self.hits + store.misses
         return {
             "total_entries": total,
             "valid_entries": valid,
             "expired_entries": max(total - valid, 0),
             **self.counts(),
-            "hit_ratio": store.hits / reads if reads else 0.0,
+            "hit_ratio": self.hits / reads if reads else 0.0,
             "last_error": self.channel.last_error if self.channel is not None else "",
         }
 

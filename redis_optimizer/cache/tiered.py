@@ -56,7 +56,7 @@ class TieredCache(Coroutines, CoherentCache):
         if entry is not None and client is None:
             now = monotonic()
             if now < entry.expires_at and now < store.valid_until and entry.epoch == store.epoch:
-                store.hits += 1
+                store.hits += 1.0
                 if entry.hot < HOTTEST:
                     entry.hot += 1
                 load = entry.load

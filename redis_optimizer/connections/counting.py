@@ -50,7 +50,9 @@ class _Tally:
 
     def reset(self) -> None:
         self.sent = 0
-        self.lock = threading.Lock()  # another thread of the parent may have held the old one
+        # Reentrant, as a signal may interrupt it with a call of a task. A new one, as another
+        # thread of the parent may have held the old one.
+        self.lock = threading.RLock()
         self.connections: WeakSet[AbstractConnection] = WeakSet()
 
     def count_open(self) -> int:
@@ -116,14 +118,16 @@ def uncounted(connection_class: Any) -> Any:
     return vars(connection_class).get("uncounted", connection_class)
 
 
-def count_pool(pool: ConnectionPool, purpose: Purpose) -> None:
+def count_pool(pool: ConnectionPool | None, purpose: Purpose) -> None:
     """Let the connections count that the pool makes from now on.
 
-    With ``ENABLED`` False it does nothing. A pool that counts already keeps its purpose.
+    With ``ENABLED`` False it does nothing. A pool that counts already keeps its purpose; one of
+    the site's own that has no class of connections, and no pool at all, are left alone.
     """
-    given = pool.connection_class
-    if get_settings().ENABLED and not issubclass(given, _Counting):
-        pool.connection_class = counting(given, purpose)
+    given = getattr(pool, "connection_class", None)
+    if not isinstance(given, type) or issubclass(given, _Counting) or not get_settings().ENABLED:
+        return
+    pool.connection_class = counting(given, purpose)  # type: ignore[union-attr]  # it has one
 
 
 def disregard(connection: AbstractConnection) -> None:

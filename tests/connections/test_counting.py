@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -106,8 +107,9 @@ def test_pools_that_count_and_others_lead_to_one_server(
     assert server_of(pool) == server_of(ConnectionPool(host=HOST, port=server.port))
 
 
-def test_a_pool_of_results_is_counted(server: EmbeddedServer) -> None:
-    pool = result_pool(max_connections=2, host=HOST, port=server.port)
+@pytest.mark.parametrize("limit", [2, None])
+def test_a_pool_of_results_is_counted(server: EmbeddedServer, limit: int | None) -> None:
+    pool = result_pool(max_connections=limit, host=HOST, port=server.port)
     with sending("results") as counts:
         redis.Redis(connection_pool=pool).ping()
     pool.disconnect()
@@ -146,6 +148,28 @@ def test_an_heir_of_a_class_that_counts_is_counted_for_another_purpose(
         connection.read_response()
     connection.disconnect()
     assert (cache, channel) == ([0], [1])
+
+
+def test_a_channel_beside_a_pool_of_kombus_event_loop_is_counted_once(
+    server: EmbeddedServer,
+) -> None:
+    heir = type("Heir", (counting(redis.Connection, "broker"),), {})
+    pool = ConnectionPool(connection_class=heir, host=HOST, port=server.port)
+    with sending("broker") as broker, sending("channel") as channel:
+        connection = channel_connection(pool, timeout=5, protocol=2)
+        connection.send_command("PING")
+        connection.read_response()
+        connection.disconnect()
+    assert isinstance(connection, heir)
+    assert (broker, channel) == ([0], [1])
+
+
+def test_what_makes_connections_in_its_own_way_is_left_alone() -> None:
+    pool: Any = SimpleNamespace(connection_class=lambda **options: redis.Connection(**options))
+    made = pool.connection_class
+    count_pool(pool, "cache")
+    assert pool.connection_class is made
+    count_pool(None, "cache")
 
 
 @override_settings(REDIS_OPTIMIZER={"ENABLED": False})

@@ -1,5 +1,7 @@
 """A process tells how many commands it sent and avoided, and how many connections it has open."""
 
+import json
+from pathlib import Path
 from typing import Any
 
 import redis
@@ -7,14 +9,23 @@ from celery import Celery
 from django.test import override_settings
 
 from redis_optimizer.cache import TieredCache
+from redis_optimizer.connections import PURPOSES
 from redis_optimizer.embedded import EmbeddedServer
+from redis_optimizer.management.benchmark.wire import Wire
 from redis_optimizer.stats import commands
 from redis_optimizer.stats.registry import registry
 from redis_optimizer.tasks.kombu import broker_client, count_broker
-from tests.cache.caches import QUIET, counted, keep, tiered
+from tests.cache.caches import QUIET, counted, keep, settings, tiered
 from tests.cache.conftest import _no_tiers, cache, url
+from tests.tasks.processes import Site
 
 __all__ = ["_no_tiers", "cache", "url"]
+
+
+def refusals(client: redis.Redis) -> int:
+    """Return how often the server did not know a command: it counts such only here."""
+    errors: dict[str, dict[str, int]] = client.info("errorstats")  # type: ignore[assignment]
+    return errors.get("errorstat_ERR", {"count": 0})["count"]
 
 
 def told() -> dict[str, Any]:
@@ -82,6 +93,27 @@ def test_the_broker_is_counted(server: EmbeddedServer, admin: redis.Redis) -> No
     assert told()["by"]["broker"] - before == sum(calls.values())
     assert registry.totals()["connections"]["by"]["broker"] >= 1
     app.close()
+
+
+def test_all_that_a_site_sends_is_counted_as_the_server_counts_it(tmp_path: Path) -> None:
+    with EmbeddedServer() as server, Wire(server.url) as wire:
+        cache = settings("t", {"LOCATION": server.url}, {"L1": QUIET})
+        site = Site(
+            tmp_path,
+            server.port,
+            tasks=["tests.tasks.site.budget"],
+            settings={
+                "PROFILE": "metered",
+                "REDIS_OPTIMIZER": {"ENVELOPES": True},
+                "CACHES": {"default": {"BACKEND": "redis_optimizer.cache.TieredCache", **cache}},
+            },
+        )
+        refused = refusals(wire._client)
+        sent = json.loads(site.run("-m", "tests.stats.mixed").stdout)
+        refused = refusals(wire._client) - refused
+        seen = wire.counts()
+    assert sum(sent.values()) == seen.commands.total() + seen.connecting.total() + refused
+    assert all(sent[purpose] for purpose in PURPOSES)
 
 
 @override_settings(REDIS_OPTIMIZER={"ENABLED": False})

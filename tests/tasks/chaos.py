@@ -14,7 +14,7 @@ import tempfile
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import redis
 
@@ -34,10 +34,15 @@ SETTINGS = {
     "REDIS_OPTIMIZER": {"ENVELOPES": True},
 }
 SEND = """
-import time
+import sys
+from redis_optimizer.tasks import batch
 from tests.tasks.site.chaos import work
-for number in range({first}, {first} + {jobs}):
-    work.delay(f"job-{{number}}")
+for line in sys.stdin:
+    first, jobs = map(int, line.split())
+    with batch():
+        for number in range(first, first + jobs):
+            work.delay(f"job-{number}")
+    print("sent", flush=True)
 """
 
 
@@ -72,20 +77,34 @@ class Run:
         directory: For its files.
         server: The broker.
         seed: Of the chances.
+
+    A context manager: in the block a producer runs, which sends what it is told to.
     """
 
     def __init__(self, base: str, directory: Path, server: EmbeddedServer, seed: int) -> None:
         directory.mkdir(exist_ok=True)
         self.base = base
         self.site = _ChaosSite(base, directory, server.port)
+        self._running = contextlib.ExitStack()
         self.client = redis.Redis(HOST, server.port)
         self.random = random.Random(seed)
         self.jobs = 0
         self.kills = 0
 
+    def __enter__(self) -> Self:
+        self.producer = self._running.enter_context(self.site.start(SEND))
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._running.close()
+
     def send(self, count: int) -> None:
-        """Send jobs from a process that ends at once."""
-        self.site.produce(SEND.format(first=self.jobs, jobs=count))
+        """Have jobs sent, and wait until they are."""
+        assert self.producer.stdin is not None
+        assert self.producer.stdout is not None
+        self.producer.stdin.write(f"{self.jobs} {count}\n")
+        self.producer.stdin.flush()
+        assert self.producer.stdout.readline() == "sent\n"
         self.jobs += count
 
     def kill_often(self, kills: int) -> None:
@@ -154,8 +173,7 @@ def run(base: str, kills: int, directory: Path, seed: int, timeout: float = 60.0
         seed: Of the chances.
         timeout: Seconds in which what is left must have run.
     """
-    with EmbeddedServer() as server:
-        attempt = Run(base, directory, server, seed)
+    with EmbeddedServer() as server, Run(base, directory, server, seed) as attempt:
         attempt.kill_often(kills)
         return attempt.finish(timeout)
 

@@ -99,11 +99,12 @@ class Site:
 
     @contextlib.contextmanager
     def start(self, code: str) -> Iterator["subprocess.Popen[str]"]:
-        """Run such a process beside the block; what it prints can be read."""
+        """Run such a process beside the block; what it prints can be read, and it can be told."""
         process = subprocess.Popen(
             [sys.executable, "-c", HEAD + code],
             cwd=ROOT,
             env=self.environment(),
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
         )
@@ -111,9 +112,8 @@ class Site:
             yield process
         finally:
             process.kill()
-            process.wait()
-            if process.stdout:
-                process.stdout.close()
+            with process:  # closes the pipes
+                pass
 
     @contextlib.contextmanager
     def worker(

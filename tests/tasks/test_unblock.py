@@ -128,7 +128,7 @@ def test_a_worker_of_the_sites_own_interval_stops_at_once(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("pool", "stops"), [("threads", 6), ("prefork", 2), ("solo", 3)])
+@pytest.mark.parametrize(("pool", "stops"), [("threads", 4), ("prefork", 1), ("solo", 2)])
 def test_jobs_that_come_while_workers_stop_are_not_lost(
     quiet_site: Site, admin: redis.Redis, pool: str, stops: int
 ) -> None:
