@@ -97,7 +97,7 @@ def read(body: Any, content_type: Any, content_encoding: Any) -> Jobs:
         ValueError: it is not an envelope; the text says why.
     """
     most = max(LEAST_BOUND, ESCAPES * get_settings().MAX_MESSAGE_BYTES)
-    if len(body or "") > most:
+    if isinstance(body, str | bytes) and len(body) > most:
         raise ValueError(f"it has more than {most} bytes")
     try:
         # Whatever a site accepts in jobs: this is JSON of our own.
