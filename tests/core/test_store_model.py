@@ -161,7 +161,8 @@ class StoreMachine(RuleBasedStateMachine):
             and self.clock() < min(value.expires_at, value.era.until)
         )
         if entry is not None:
-            assert is_fresh and value is not None
+            assert is_fresh
+            assert value is not None
             assert entry.value == value.number
             assert (entry.load is MISSING) == value.is_miss
         elif is_fresh:
@@ -170,7 +171,9 @@ class StoreMachine(RuleBasedStateMachine):
     def _check_stale(self, key: str) -> None:
         value, entry = self.model.values.get(key), self.store.find_stale(key)
         if entry is not None:
-            assert value is not None and entry.value == value.number and not value.is_miss
+            assert value is not None
+            assert entry.value == value.number
+            assert not value.is_miss
             is_current = value.era is self.model.era
             ended = value.era.until if is_current else value.era.ended
             assert self.clock() < min(value.expires_at, ended) + self.store.stale_for

@@ -46,7 +46,7 @@ def app(server: EmbeddedServer) -> Iterator[Celery]:
     app.close()
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(st.data())
 def test_jobs_of_an_envelope_that_is_nearly_right_can_be_begun_and_sent(
     data: st.DataObject,

@@ -5,7 +5,6 @@ from collections import Counter
 from typing import Any
 
 from celery import Celery
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from kombu.exceptions import OperationalError
@@ -55,7 +54,9 @@ class OutboxMachine(RuleBasedStateMachine):
         out = self.sent.keys() | self.removed | self.lost
         assert out == self.added.keys()
         assert set(self.sent.values()) <= {1}
-        assert not len(self.outbox) and not self.outbox._shelf.bytes and not self.outbox._shelf.keys
+        assert not len(self.outbox)
+        assert not self.outbox._shelf.bytes
+        assert not self.outbox._shelf.keys
 
     def note_lost(self, ids: list[str], **kwargs: Any) -> None:
         self.lost |= set(ids)
@@ -135,4 +136,3 @@ class OutboxMachine(RuleBasedStateMachine):
 
 
 TestOutbox = OutboxMachine.TestCase
-TestOutbox.settings = settings(max_examples=30)
