@@ -165,8 +165,9 @@ def test_a_history_is_of_one_form(data: st.DataObject) -> None:
 )
 def test_a_desk_counts_whatever_comes_and_lives(messages: list[bytes]) -> None:
     desk = Desk(Registry(), now=lambda: 0.0, clock=lambda: NOW)
+    line = Nowhere()
     for data in messages:
-        desk.on_message(data, Nowhere())
+        desk.on_message(data, line)
     counts = desk.totals()
     elsewhere = sum(data.endswith(QUESTIONS[2].pack()[SIGNATURE:]) for data in messages)
     assert sum(counts.values()) == len(messages) - elsewhere
