@@ -23,6 +23,7 @@ __all__ = [
     "envelope_message",
     "named",
     "pack",
+    "packed_in",
     "plain_queue",
     "read",
     "unpack",
@@ -38,6 +39,7 @@ SUFFIXES: Final = {1: ".batches"}
 # a new version needs a queue of its own, and none is announced for it by those who do not know it.
 SUFFIX: Final = SUFFIXES[VERSION]
 CONTENT_TYPE: Final = "application/json"
+MOST_SAID: Final = 300  # characters of an error; some quote what they met
 
 ESCAPES: Final = 16
 """Bytes that a byte of MAX_MESSAGE_BYTES may become in JSON, with room to spare."""
@@ -96,13 +98,26 @@ def read(body: Any, content_type: Any, content_encoding: Any) -> Jobs:
         NewerVersion: it is one that a later release has made.
         ValueError: it is not an envelope; the text says why.
     """
+    return Jobs(packed_in(body, content_type, content_encoding))
+
+
+def packed_in(body: Any, content_type: Any, content_encoding: Any) -> Any:
+    """Return what the body of an envelope's message holds, whatever that is.
+
+    Raises:
+        ValueError: it cannot be decoded, or is too large.
+    """
     most = max(LEAST_BOUND, ESCAPES * get_settings().MAX_MESSAGE_BYTES)
     if isinstance(body, str | bytes) and len(body) > most:
         raise ValueError(f"it has more than {most} bytes")
     try:
         # Whatever a site accepts in jobs: this is JSON of our own.
-        args, _, _ = loads(body, content_type, content_encoding, accept={CONTENT_TYPE})
-        (packed,) = args
+        args = loads(body, content_type, content_encoding, accept={CONTENT_TYPE})[0]
+        fault = "" if len(args) == 1 else f"it has {len(args)} arguments"
+        packed = None if fault else args[0]
     except Exception as error:  # a decoder may raise anything for what is not its own
-        raise ValueError(f"it cannot be decoded: {error!r}") from error
-    return Jobs(packed)
+        fault = repr(error)[:MOST_SAID]
+    if fault:
+        args = None  # of an error that is kept for a while, it is kept as well
+        raise ValueError(f"it cannot be decoded: {fault}")
+    return packed

@@ -79,9 +79,10 @@ class Opener:
             self._leave(message, ack, error)
             return
         except ValueError as error:
-            reason = InvalidTaskError(f"envelope {identity} cannot be read: {error}")
-            tell_failed(self._app, jobs_named(message), reason)
-            raise reason from error
+            said = f"envelope {identity} cannot be read: {error}"
+            tell_failed(self._app, jobs_named(message), InvalidTaskError(said))
+            # It is not kept here, nor its cause: they would keep each other, and what was decoded.
+            raise InvalidTaskError(said) from None
         self._callbacks = callbacks
         if (known := self.feed.envelopes.get(identity)) is not None:
             self._drop(message, known, ack)

@@ -9,7 +9,7 @@ from celery import Celery
 from celery.app.task import Context
 from kombu.message import Message as ReceivedMessage
 
-from redis_optimizer.tasks.envelope import NAME, named
+from redis_optimizer.tasks.envelope import NAME, named, packed_in
 from redis_optimizer.tasks.losses import report
 from redis_optimizer.tasks.message import Message
 
@@ -40,8 +40,8 @@ def as_it_came(received: ReceivedMessage) -> Message:
 def jobs_named(message: ReceivedMessage) -> dict[str, str]:
     """Return the jobs of a malformed envelope, as far as they can be told: their tasks by id."""
     try:
-        (packed,) = message.payload[0]
-    except Exception:  # it is not even that
+        packed = packed_in(message.body, message.content_type, message.content_encoding)
+    except ValueError:  # it is not even that
         return {}
     return named(packed)
 

@@ -83,7 +83,7 @@ def resident(worker: Worker) -> int:
         lambda body: "",
         lambda body: "[" * 10**6,
         lambda body: "[[" + "[]," * 10**6 + "[]], {}, {}]",
-        lambda body: "x" * 20 * 1024**2,
+        lambda body: "x" * 9 * 1024**2,
         lambda body: json.dumps([[None], {}, {}]),
     ],
     ids=["cut", "empty", "deep", "wide", "huge", "none"],
