@@ -94,7 +94,7 @@ def test_a_body_that_is_no_envelope(ground: Ground, worker: Worker, change: Any)
         send(ground.app, [envelope])
         worker.wait_log(f"envelope {envelope.id} cannot be read")
         ground.wait_done()
-        assert resident(worker) < 500  # what one took is there for the next
+        assert resident(worker) < 300  # what one took is there for the next
 
 
 def test_jobs_of_a_broken_envelope_are_recorded_as_failed(ground: Ground, worker: Worker) -> None:
