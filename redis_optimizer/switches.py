@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
-from django.utils.translation import gettext_noop
-
 from redis_optimizer.conf import get_settings
 from redis_optimizer.signals import switched
 
@@ -31,6 +29,12 @@ __all__ = [
 ]
 
 logger = logging.getLogger("redis_optimizer.switches")
+
+
+def gettext_noop(message: str) -> str:
+    """Mark a text for translation. Django's own asks for settings, which need not be there yet."""
+    return message
+
 
 DESCRIPTIONS: Final[Mapping[str, str]] = MappingProxyType(
     {
