@@ -2,7 +2,8 @@
 
 The environment chooses what differs between runs:
 
-REDIS_URL               the server (default redis://127.0.0.1:6379/0)
+REDIS_URL               the server, and the database of the cache (default
+                        redis://127.0.0.1:6379/0); jobs go to the next database
 EXAMPLE_PLAIN           1: plain django-redis and plain Celery, to compare with
 EXAMPLE_NAME            tells sites on one server apart: begins the cache's keys, and names the
                         queue of jobs (default "example")
@@ -18,6 +19,7 @@ from typing import Any
 
 import django
 
+from example_project.addresses import jobs_url
 from redis_optimizer.connections import cache_options, celery_settings
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -32,6 +34,7 @@ ALLOWED_HOSTS += filter(None, os.environ.get("EXAMPLE_ALLOWED_HOSTS", "").split(
 PLAIN = os.environ.get("EXAMPLE_PLAIN") == "1"
 NAME = os.environ.get("EXAMPLE_NAME") or "example"
 REDIS_URL = os.environ.get("REDIS_URL") or "redis://127.0.0.1:6379/0"
+JOBS_URL = jobs_url(REDIS_URL)
 
 INSTALLED_APPS = [
     "django.contrib.admin",
@@ -88,13 +91,13 @@ CACHES: dict[str, dict[str, Any]] = {
 CACHES["default"]["OPTIONS"]["CONNECTION_POOL_KWARGS"]["client_name"] = f"{NAME}:cache"
 
 # Results go to the database, where the admin shows the last few of each task.
-globals().update(celery_settings(REDIS_URL, profile="metered", results="django-db"))
+globals().update(celery_settings(JOBS_URL, profile="metered", results="django-db"))
 CELERY_TASK_DEFAULT_QUEUE = f"{NAME}-jobs"
 REDIS_OPTIMIZER = {"NAMESPACE": NAME}
 
 if PLAIN:
     CACHES["default"]["BACKEND"] = "django_redis.cache.RedisCache"
-    globals().update(celery_settings(REDIS_URL, profile="default", results="django-db"))
+    globals().update(celery_settings(JOBS_URL, profile="default", results="django-db"))
     REDIS_OPTIMIZER["ENABLED"] = False
 
 # Sessions stay in the database: a flush of the cache signs nobody out, and what is counted at the

@@ -189,6 +189,11 @@ class Channel:
             if self._link is not None:
                 self._link.add(key, value, timeout=ASIDE_TIMEOUT)
 
+    def replace(self, key: str, before: bytes, value: bytes) -> bool:
+        """Write a key that holds what it held, see `redis_optimizer.subscriber.Line`."""
+        link = self._link
+        return link is not None and link.replace(key, before, value, timeout=ASIDE_TIMEOUT)
+
     # The thread
 
     def _run(self) -> None:

@@ -14,9 +14,31 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 
-__all__ = ["ENABLED_VARIABLE", "Settings", "cache_settings", "get_settings"]
+__all__ = [
+    "ENABLED_VARIABLE",
+    "MOST",
+    "MOST_AWAITED",
+    "MOST_SECONDS",
+    "Settings",
+    "cache_settings",
+    "get_settings",
+    "is_text",
+    "show",
+]
 
 ENABLED_VARIABLE: Final = "REDIS_OPTIMIZER_ENABLED"
+
+MOST: Final = 10**12
+"""The largest number, of bytes or of anything else, that is taken for what somebody meant."""
+
+MOST_SECONDS: Final = 10**9
+"""The longest time that can be given; beyond 292 years Python cannot wait."""
+
+MOST_AWAITED: Final = 10**6
+"""The longest time in seconds that a socket can be waited for: 24 days is what the system takes."""
+
+LONGEST_SHOWN: Final = 200  # characters of a wrong value
+
 _OFF: Final = frozenset({"0", "false", "no", "off"})
 _ON: Final = frozenset({"1", "true", "yes", "on"})
 _POSITIVE: Final = ("DEDUP_TTL", "HEALTH_CHECK_TIMEOUT", "HEALTH_TIMEOUT", "HEALTH_POLL_INTERVAL")
@@ -135,14 +157,17 @@ class Settings:
         for field in fields(self):
             value = getattr(self, field.name)
             if field.type is float:
-                _at_least(0, field.name, value, "a number of seconds", int | float)
+                most = MOST_AWAITED if field.name.endswith("TIMEOUT") else MOST_SECONDS
+                _within(0, most, field.name, value, "a number of seconds", int | float)
             elif field.type is int:
                 least = 0 if field.name.startswith(("BREAKER_", "KEEP_")) else 1
-                _at_least(least, field.name, value, "a whole number", int)
+                _within(least, MOST, field.name, value, "a whole number", int)
             elif isinstance(field.type, type) and type(value) is not field.type:
                 raise _wrong(field.name, f"must be a {field.type.__name__}", value)
         if not self.NAMESPACE:
             raise ImproperlyConfigured("REDIS_OPTIMIZER['NAMESPACE'] must not be empty.")
+        if not is_text(self.NAMESPACE):
+            raise _wrong("NAMESPACE", "must be a text that can be sent", self.NAMESPACE)
         # By identity: 1 == True, but is not what was meant.
         if self.ENVELOPES != "auto" and type(self.ENVELOPES) is not bool:
             raise _wrong("ENVELOPES", "must be 'auto', True or False", self.ENVELOPES)
@@ -168,12 +193,12 @@ def get_settings() -> Settings:
     """
     given = getattr(settings, "REDIS_OPTIMIZER", {})
     if not isinstance(given, Mapping):
-        raise ImproperlyConfigured(f"REDIS_OPTIMIZER must be a dict, not {given!r}.")
+        raise ImproperlyConfigured(f"REDIS_OPTIMIZER must be a dict, not {show(given)}.")
     known = [field.name for field in fields(Settings)]
     for name in given:
         if name not in known:
             raise ImproperlyConfigured(
-                f"REDIS_OPTIMIZER has no option {name!r}. The options are: {', '.join(known)}."
+                f"REDIS_OPTIMIZER has no option {show(name)}. The options are: {', '.join(known)}."
             )
     return Settings(**{**given, **_from_environment(os.environ)})
 
@@ -197,13 +222,33 @@ def _are_checks(given: object) -> bool:
     )
 
 
-def _at_least(least: int, name: str, value: Any, what: str, kind: Any) -> None:
+def show(value: object) -> str:
+    """Return a value as messages show it, which is short; there are some that Python cannot."""
+    try:
+        text = repr(value)
+    except Exception:  # an integer of 5,000 digits, say
+        return f"this {type(value).__name__}"
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}…"
+
+
+def is_text(value: str) -> bool:
+    """Tell whether a text can be sent to Redis: half of a surrogate pair cannot."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _within(least: int, most: int, name: str, value: Any, what: str, kind: Any) -> None:
     if isinstance(value, bool) or not isinstance(value, kind) or not least <= value < inf:
         raise _wrong(name, f"must be {what}, {least} or more", value)
+    if value > most:
+        raise _wrong(name, f"must be {what}, {most:,} or less", value)
 
 
 def _wrong(name: str, must: str, value: object) -> ImproperlyConfigured:
-    return ImproperlyConfigured(f"REDIS_OPTIMIZER[{name!r}] {must}, not {value!r}.")
+    return ImproperlyConfigured(f"REDIS_OPTIMIZER[{name!r}] {must}, not {show(value)}.")
 
 
 def _from_environment(environment: Mapping[str, str]) -> dict[str, bool]:

@@ -8,10 +8,19 @@ from redis.connection import AbstractConnection, ConnectionPool
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoPermissionError, RedisError, ResponseError
 
-from redis_optimizer.connections import channel_connection, master_address
+from redis_optimizer.connections import (
+    channel_connection,
+    master_address,
+    newest_connection,
+)
 from redis_optimizer.internals import interrupt, receive_pushes
 
 __all__ = ["Event", "Invalidated", "Link", "Message", "Pong"]
+
+_REPLACE: Final = """\
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], ARGV[2])
+return 1"""
 
 _RESP2_CHANNEL: Final = b"__redis__:invalidate"
 
@@ -66,10 +75,8 @@ class Link:
         Raises:
             redis.exceptions.RedisError: when the server cannot be reached.
         """
-        try:
-            return cls(channel_connection(pool, name=name, protocol=3, timeout=timeout), pool, 3)
-        except ResponseError:
-            return cls(channel_connection(pool, name=name, protocol=2, timeout=timeout), pool, 2)
+        connection, protocol = newest_connection(pool, name=name, timeout=timeout)
+        return cls(connection, pool, protocol)
 
     def track(self, prefixes: list[str], control: str) -> bool:
         """Ask to be told of every write under ``prefixes``, and listen to ``control``.
@@ -143,11 +150,30 @@ class Link:
             redis.exceptions.RedisError, OSError: when the connection is lost, or the server
                 refuses.
         """
-        if self.protocol == 3:
-            found = self._request("GET", key)
-        else:
-            found = self._ask_aside(timeout, "GET", key)
+        found = self._ask(timeout, "GET", key)
         return found if isinstance(found, bytes) else None
+
+    def replace(self, key: str, before: bytes, value: bytes, timeout: float) -> bool:
+        """Write a key unless somebody else has written it meanwhile.
+
+        Args:
+            key: The key.
+            before: What :meth:`read` returned.
+            value: What it is to hold.
+            timeout: As with :meth:`read`.
+
+        Returns:
+            False when it holds something else.
+
+        Raises:
+            redis.exceptions.RedisError, OSError: as with :meth:`read`.
+        """
+        return bool(self._ask(timeout, "EVAL", _REPLACE, 1, key, before, value))
+
+    def _ask(self, timeout: float, *command: str | bytes | int) -> Any:
+        if self.protocol == 3:
+            return self._request(*command)
+        return self._ask_aside(timeout, *command)
 
     def _say(self, timeout: float, *command: str | bytes) -> None:
         if self.protocol == 3:
@@ -157,7 +183,7 @@ class Link:
             with contextlib.suppress(RedisError, OSError):
                 self._ask_aside(timeout, *command)
 
-    def _ask_aside(self, timeout: float, *command: str | bytes) -> Any:
+    def _ask_aside(self, timeout: float, *command: str | bytes | int) -> Any:
         """Send a command that a subscribed connection takes only since RESP3."""
         connection = channel_connection(self._pool, protocol=2, timeout=timeout)
         try:
@@ -209,7 +235,7 @@ class Link:
         """Close the connection."""
         self._connection.disconnect()
 
-    def _request(self, *command: str | int) -> Any:
+    def _request(self, *command: str | bytes | int) -> Any:
         self._connection.send_command(*command, check_health=False)
         return self._connection.read_response(disconnect_on_error=False)
 

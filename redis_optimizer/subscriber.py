@@ -68,6 +68,13 @@ class Line(Protocol):
             redis.exceptions.RedisError, OSError: when the connection is lost.
         """
 
+    def replace(self, key: str, before: bytes, value: bytes) -> bool:
+        """Write a key of database 0 that still holds what was read, before the channel is up.
+
+        Raises:
+            redis.exceptions.RedisError, OSError: as with `read`.
+        """
+
 
 class Control(Protocol):
     """What hears of control messages. It is called from the channel's thread, so is to be quick."""

@@ -7,7 +7,7 @@ the processes of a site tell each other: `redis_optimizer.stats.orders`.
 import logging
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
@@ -15,17 +15,38 @@ from typing import Final
 from redis_optimizer.conf import get_settings
 from redis_optimizer.signals import switched
 
-__all__ = ["DESCRIPTIONS", "PARTS", "State", "is_on", "learn", "on_change", "reset", "states"]
+__all__ = [
+    "DESCRIPTIONS",
+    "NEVER",
+    "PARTS",
+    "State",
+    "is_on",
+    "latest",
+    "learn",
+    "on_change",
+    "reset",
+    "states",
+]
 
 logger = logging.getLogger("redis_optimizer.switches")
 
+
+def gettext_noop(message: str) -> str:
+    """Mark a text for translation. Django's own asks for settings, which need not be there yet."""
+    return message
+
+
 DESCRIPTIONS: Final[Mapping[str, str]] = MappingProxyType(
     {
-        "cache": "Reads that the process answers; off, all go to Redis.",
-        "batching": "Jobs that leave together; off, each is sent at once.",
-        "dedup": "Calls that are one job; off, each call is a job of its own.",
-        "results": "Results that cost less and are pruned; off, they are stored as Celery does.",
-        "endpoints": "Views and verdicts that are remembered; off, each call runs them.",
+        "cache": gettext_noop("Reads that the process answers; off, all go to Redis."),
+        "batching": gettext_noop("Jobs that leave together; off, each is sent at once."),
+        "dedup": gettext_noop("Calls that are one job; off, each call is a job of its own."),
+        "results": gettext_noop(
+            "Results that cost less and are pruned; off, they are stored as Celery does."
+        ),
+        "endpoints": gettext_noop(
+            "Views and verdicts that are remembered; off, each call runs them."
+        ),
     }
 )
 """What each part does, in a line."""
@@ -48,7 +69,9 @@ class State:
     by: str = ""
 
 
-_NEVER: Final = State()
+NEVER: Final = State()
+"""That of a part of which nobody has said anything."""
+
 _lock = threading.RLock()
 _states: dict[str, State] = {}
 _off: frozenset[str] = frozenset()
@@ -63,7 +86,20 @@ def is_on(part: str) -> bool:
 def states() -> dict[str, State]:
     """Return what this process knows, for every part."""
     known = dict(_states)
-    return {part: known.get(part, _NEVER) for part in PARTS}
+    return {part: known.get(part, NEVER) for part in PARTS}
+
+
+def latest(heard: Iterable[Mapping[str, State]]) -> dict[str, State]:
+    """Return what was said last, for every part.
+
+    Args:
+        heard: States by part, from several places.
+    """
+    found = dict.fromkeys(PARTS, NEVER)
+    for each in heard:
+        for part, known in found.items():
+            found[part] = max(known, each.get(part, NEVER), key=lambda state: state.at)
+    return found
 
 
 def learn(heard: Mapping[str, State]) -> list[str]:
@@ -79,13 +115,13 @@ def learn(heard: Mapping[str, State]) -> list[str]:
     with _lock:  # what is done at a change is done in the order of the changes
         changed = []
         for part in PARTS:
-            known, state = _states.get(part, _NEVER), heard.get(part, _NEVER)
+            known, state = _states.get(part, NEVER), heard.get(part, NEVER)
             if state.at <= known.at:
                 continue
             _states[part] = state
             if state.on != known.on:
                 changed.append(part)
-        _off = frozenset(part for part, state in _states.items() if not state.on)
+        _off = _find_off()
         for part in changed:
             _tell(part, _states[part])
     return changed
@@ -109,6 +145,10 @@ def reset() -> None:
             _call(part)
 
 
+def _find_off() -> frozenset[str]:
+    return frozenset(part for part, state in _states.items() if not state.on)
+
+
 def _tell(part: str, state: State) -> None:
     _call(part)
     switched.send_robust(sender=State, part=part, on=state.on, by=state.by)
@@ -123,8 +163,10 @@ def _call(part: str) -> None:
 
 
 def _after_fork_in_child() -> None:
-    global _lock
-    _lock = threading.RLock()  # another thread of the parent may have held the old one
+    # Another thread of the parent may have held the old lock, and been half-way through.
+    global _lock, _off
+    _lock = threading.RLock()
+    _off = _find_off()
 
 
 if hasattr(os, "register_at_fork"):

@@ -8,9 +8,24 @@ import pytest
 import redis
 from django.conf import settings
 from django.urls import clear_script_prefix
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis
 
 from redis_optimizer import switches
 from redis_optimizer.embedded import HOST, EmbeddedServer, ServerNotFound, find_binary
+
+# The same examples in every run, and none too slow: the machine may be busy. What a test's fixtures
+# make, it shares among its examples.
+hypothesis.register_profile(
+    "ci",
+    derandomize=True,
+    deadline=None,
+    database=None,
+    max_examples=30,
+    stateful_step_count=40,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+hypothesis.load_profile("ci")
 
 # The caches' own test suites, run with settings of their own: see tox.ini.
 collect_ignore = ["upstream"]

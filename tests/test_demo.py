@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import redis
 
+from example_project.addresses import jobs_url
 from redis_optimizer.embedded import EmbeddedServer
 from tests.demo import STOP, needs_demo, run_demo, running_demo
 from tests.servers import wait_until
@@ -105,6 +106,8 @@ def test_it_uses_the_server_of_redis_url_and_leaves_it_running(tmp_path: Path) -
         with redis.Redis.from_url(own.url) as admin:
             assert len(admin.keys("example-*:1:organisations")) == 1
             demo.end(signal.SIGINT)
+            assert admin.keys("*example-*") == []
+        with redis.Redis.from_url(jobs_url(own.url)) as admin:
             assert admin.keys("*example-*") == []
 
 

@@ -67,6 +67,26 @@ def test_it_speaks_resp3_where_the_server_does(
     assert open_link().protocol == expected
 
 
+def test_it_speaks_resp2_where_a_server_with_a_password_knows_no_hello(
+    old_server: EmbeddedServer,
+) -> None:
+    with redis.Redis(HOST, old_server.port, protocol=2) as admin:
+        admin.config_set("requirepass", "secret")
+        try:
+            pool = redis.ConnectionPool(host=HOST, port=old_server.port, password="secret")
+            link = Link.open(pool, name="tests:link", timeout=TIMEOUT)
+            link.track(["t:"], CONTROL)
+            admin.set("t:1", 1)
+            assert link.protocol == 2
+            assert events(link, 1) == [Invalidated(["t:1"])]
+            link.close()
+            pool = redis.ConnectionPool(host=HOST, port=old_server.port, password="wrong")
+            with pytest.raises(redis.AuthenticationError):
+                Link.open(pool, name="tests:link", timeout=TIMEOUT)
+        finally:
+            admin.config_set("requirepass", "")
+
+
 def test_writes_under_the_prefixes_are_events(
     client: redis.Redis, open_link: Callable[..., Link]
 ) -> None:

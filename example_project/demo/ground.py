@@ -18,6 +18,8 @@ from redis_optimizer.embedded import EmbeddedServer
 from .progress import Progress
 
 CONNECT_TIMEOUT = 5  # seconds
+# When it is full the cache makes room, and no job is lost: what the doctor advises for both on one.
+LIMITS = ("--maxmemory", "256mb", "--maxmemory-policy", "volatile-lru")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,6 @@ def _running(progress: Progress) -> Iterator[tuple[str, EmbeddedServer | None]]:
             redis.Redis.from_url(url, socket_connect_timeout=CONNECT_TIMEOUT).ping()
         yield url, None
         return
-    with EmbeddedServer() as server:
+    with EmbeddedServer(args=LIMITS) as server:
         progress.line(f"A Redis server runs at {server.url}")
         yield server.url, server

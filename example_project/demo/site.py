@@ -8,6 +8,8 @@ from typing import Self
 
 import redis
 
+from example_project.addresses import jobs_url
+
 from .jobs import JobWorker
 from .process import ProcessError
 from .website import Website
@@ -77,9 +79,11 @@ class Site:
         """Stop both, the web server first: what it still had to send is sent then."""
         self.web.stop()
         self.worker.stop()
-        with suppress(redis.RedisError), redis.Redis.from_url(self.environment["REDIS_URL"]) as it:
-            if left := list(it.scan_iter(f"*{self.environment['EXAMPLE_NAME']}*", count=1000)):
-                it.unlink(*left)
+        cache = self.environment["REDIS_URL"]
+        for url in (cache, jobs_url(cache)):
+            with suppress(redis.RedisError), redis.Redis.from_url(url) as it:
+                if left := list(it.scan_iter(f"*{self.environment['EXAMPLE_NAME']}*", count=1000)):
+                    it.unlink(*left)
 
     def tail(self) -> str:
         """Return the ends of both logs."""

@@ -7,6 +7,7 @@ from http.client import HTTPException
 
 import redis
 
+from example_project.addresses import jobs_url
 from redis_optimizer.management.benchmark.wire import Wire
 
 from .commands import split
@@ -79,7 +80,7 @@ class Smoke:
         started = time.monotonic()
         status = site.worker.stop()
         seconds = time.monotonic() - started
-        with redis.Redis.from_url(self.ground.url) as client:
+        with redis.Redis.from_url(jobs_url(self.ground.url)) as client:
             queues = client.scan_iter(f"{site.environment['EXAMPLE_NAME']}-jobs*", _type="list")
             left = sum(client.llen(queue) for queue in queues)
             if self.ground.server is not None:  # others may work on that of REDIS_URL

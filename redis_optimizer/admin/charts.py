@@ -27,41 +27,47 @@ _NAMES: Final = {
 }
 
 
-def as_charts(history: Mapping[str, Any], at: float) -> dict[str, Any]:
+def as_charts(history: Mapping[str, Any], at: float, since: float) -> dict[str, Any]:
     """Return what the charts are drawn from.
 
     Args:
         history: See `redis_optimizer.core.counters.merge`.
         at: Seconds since the epoch.
+        since: When the first process began that tells of it, likewise.
 
     Returns:
         step (seconds), begins (of the first step) and, of one length each: sent and avoided
         (commands a second), ratio (hits in percent of reads) and batch (jobs that left together).
-        Where there was nothing to tell of, None.
+        Where there was nothing to tell of, or nobody yet who would tell, None.
     """
     lines, begins = _lines(history, at)
+    untold = _untold(begins, since)
     return {
         "step": STEP,
         "begins": begins,
-        **{name: [round(value / STEP, 2) for value in lines[name]] for name in ("sent", "avoided")},
+        **{
+            name: [None] * untold + [round(value / STEP, 2) for value in lines[name][untold:]]
+            for name in ("sent", "avoided")
+        },
         "ratio": _quotients(lines["hits"], lines["reads"], 100),
         "batch": _quotients(lines["jobs"], lines["batches"], 1),
     }
 
 
-def as_rows(history: Mapping[str, Any], at: float) -> list[dict[str, str]]:
+def as_rows(history: Mapping[str, Any], at: float, since: float) -> list[dict[str, str]]:
     """Return the same in steps of five minutes, the last first, as text."""
     lines, begins = _lines(history, at)
+    untold = _untold(begins, since)
     rows = []
     for first in range(0, STEPS, ROW):
         summed = {name: sum(line[first : first + ROW]) for name, line in lines.items()}
-        batches = summed["batches"]
+        batches, is_told = summed["batches"], first + ROW > untold
         rows.append(
             {
                 "since": _time(begins + first * STEP),
                 "until": _time(begins + (first + ROW) * STEP),
-                "sent": count(summed["sent"]),
-                "avoided": count(summed["avoided"]),
+                "sent": count(summed["sent"]) if is_told else NOTHING,
+                "avoided": count(summed["avoided"]) if is_told else NOTHING,
                 "ratio": share(summed["hits"], summed["reads"]),
                 "batch": decimal(summed["jobs"] / batches) if batches else NOTHING,
             }
@@ -81,6 +87,11 @@ def _lines(history: Mapping[str, Any], at: float) -> tuple[dict[str, Line], floa
                 if 0 <= place < STEPS:
                     lines[name][place] += value
     return lines, first * STEP
+
+
+def _untold(begins: float, since: float) -> int:
+    """Return how many steps were over before anybody could tell of them."""
+    return min(max(int((since - begins) // STEP), 0), STEPS)
 
 
 def _quotients(parts: Sequence[float], wholes: Sequence[float], factor: int) -> list[float | None]:

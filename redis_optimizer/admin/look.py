@@ -3,24 +3,23 @@
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
 
 from django.utils.translation import gettext as _
 from redis.exceptions import RedisError
 
-from redis_optimizer.admin.servers import Server, ask_servers, cost_of
+from redis_optimizer.admin.broker import ask_broker
+from redis_optimizer.admin.servers import Server, ask_servers
 from redis_optimizer.conf import get_settings
+from redis_optimizer.connections import logs_in
 from redis_optimizer.stats.gather import gather
 from redis_optimizer.stats.gathered import Gathered
 from redis_optimizer.stats.orders import read_states
+from redis_optimizer.stats.servers import pools
 from redis_optimizer.switches import State, states
 
 __all__ = ["Look", "look"]
 
 logger = logging.getLogger(__name__)
-
-STATES_COST: Final = 1
-"""Commands that it takes to read what is switched off."""
 
 
 @dataclass(frozen=True)
@@ -29,8 +28,8 @@ class Look:
 
     Args:
         gathered: What the processes answered; nothing where nobody could be asked.
-        servers: What the servers say of themselves.
-        states: Of each part, as processes to come will find it.
+        servers: What the servers say of themselves: those of caches, and that of the broker.
+        states: Of each part, as processes last heard; where none tells, as Redis keeps it.
         problems: What could not be seen, and what to do about it.
         commands: What the look cost, in commands.
     """
@@ -87,14 +86,24 @@ def look() -> Look:
             )
         )
     servers = ask_servers(are_heard=not gathered.unreachable)
-    commands = gathered.commands + sum(map(cost_of, servers))
+    commands = gathered.commands + sum(server.cost for server in servers)
+    broker, cost = ask_broker(servers)
+    if broker is not None:
+        servers.append(broker)
+    known: Mapping[str, State] | None = gathered.states()
+    if known is None:
+        known, more = _read_states()
+        cost += more
+    return Look(gathered, servers, known, problems, commands + cost)
+
+
+def _read_states() -> tuple[Mapping[str, State], int]:
+    """Return what Redis keeps, and what it took to read that."""
     try:
-        found = read_states()
-        commands += STATES_COST
+        return read_states(), sum(1 + logs_in(pool) for pool in pools())
     except (LookupError, RedisError, OSError) as error:
         logger.debug("What is switched off could not be read: %r", error)
-        found = states()
-    return Look(gathered, servers, found, problems, commands)
+        return states(), 0
 
 
 def _told(error: Exception) -> str:

@@ -11,7 +11,7 @@ from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.http import require_http_methods, require_safe
 from redis.exceptions import RedisError
 
 from redis_optimizer.admin.actions import ACTIONS, Action
@@ -62,7 +62,7 @@ class OverviewAdmin(Base):
             *(
                 path(
                     f"{action.name}/",
-                    view(require_POST(self.act)),
+                    view(require_http_methods(["GET", "POST"])(self.act)),
                     {"action": action},
                     name=f"{name}_{action.name}",
                 )
@@ -115,6 +115,7 @@ class OverviewAdmin(Base):
             {
                 "at": context["at"],
                 "commands": context["seen"].commands,
+                "cost": context["cost"],
                 "charts": context["charts"],
                 "parts": parts,
             }
@@ -125,6 +126,9 @@ class OverviewAdmin(Base):
         self._demand(request)
         if not _may(request, action.permission):
             raise PermissionDenied
+        if request.method != "POST":  # from the log-in page, which asked for a new session
+            messages.warning(request, _("Nothing was done. Press the button again."))
+            return redirect(self._url("changelist"))
         given = {name: str(request.POST[name]) for name in request.POST}
         try:
             action.check(given)

@@ -54,6 +54,10 @@ def process_row(process: Process, at: float) -> Row:
         "avoided": count(avoided_by(totals)),
         "kept": size(kept),
         "waiting": count(number(totals, "jobs", "waiting", "total_queued_jobs")),
+        "connections": count(number(totals, "connections", "open")),
+        "connected_for": ", ".join(
+            f"{purpose} {each}" for purpose, each in _counts(_inner(totals, "connections"), "by")
+        ),
         "took": milliseconds(process.seconds),
     }
 
@@ -131,13 +135,20 @@ def view_rows(totals: Mapping[str, Any]) -> Iterator[Row]:
         }
 
 
-def server_row(server: Server) -> Row:
-    """Return the row of a server, with those of its commands."""
+def server_row(server: Server, at: float) -> Row:
+    """Return the row of a server, with those of its commands.
+
+    Args:
+        server: What it says of itself.
+        at: When it was asked, in seconds since the epoch; its own clock goes before that.
+    """
     calls = sum(command.calls for command in server.commands)
     used, limit = server.number("used_memory"), server.number("maxmemory")
     clients, most = server.number("connected_clients"), server.number("maxclients")
     return {
         "name": server.name,
+        "is_broker": server.is_broker,
+        "at": server.clock() or at,
         "error": server.error,
         "version": server.info.get("valkey_version") or server.info.get("redis_version", NOTHING),
         "product": server.info.get("server_name", "redis"),

@@ -11,7 +11,7 @@ from redis.sentinel import SentinelConnectionPool
 from redis_optimizer.health.checks.asking import ask
 from redis_optimizer.stats.servers import pools
 
-__all__ = ["Command", "Server", "address", "ask_servers", "cost_of"]
+__all__ = ["TIMEOUT", "Command", "Server", "address", "ask_servers", "read_info"]
 
 TIMEOUT: Final = 1.0
 """Seconds for which the answers of one server are awaited."""
@@ -39,6 +39,8 @@ class Server:
         commands: Those it was sent, the most frequent first.
         slow: Entries of its slow log; None where it does not tell.
         error: Why it says nothing.
+        is_broker: It is Celery's alone: no cache is there.
+        cost: Commands that it took to ask it.
     """
 
     name: str
@@ -46,11 +48,18 @@ class Server:
     commands: tuple[Command, ...] = ()
     slow: int | None = None
     error: str = ""
+    is_broker: bool = False
+    cost: int = 0
 
     def number(self, name: str) -> int | None:
         """Return a number that INFO tells; None where it does not."""
         value = self.info.get(name, "")
         return int(value) if value.isdecimal() else None
+
+    def clock(self) -> float | None:
+        """Return what time it is there, in seconds since the epoch; None where it does not tell."""
+        microseconds = self.number("server_time_usec")
+        return None if microseconds is None else microseconds / 1_000_000
 
 
 def ask_servers(*, are_heard: bool) -> list[Server]:
@@ -60,11 +69,6 @@ def ask_servers(*, are_heard: bool) -> list[Server]:
         are_heard: They have just answered something else: none of them hangs.
     """
     return [_ask_one(pool, are_heard) for pool in pools()]
-
-
-def cost_of(server: Server) -> int:
-    """Return how many commands the look at a server took."""
-    return 1 if server.error or server.slow is None else 2
 
 
 def address(pool: ConnectionPool) -> str:
@@ -81,13 +85,25 @@ def address(pool: ConnectionPool) -> str:
 
 def _ask_one(pool: ConnectionPool, is_heard: bool) -> Server:
     name = address(pool)
+    is_asked = name not in _secretive
     try:
         (info,) = ask(pool, ("INFO", "all"), timeout=TIMEOUT, greet=not is_heard)
-        slow = None if name in _secretive else _slow(pool, name)
+        slow = _slow(pool, name) if is_asked else None
     except (RedisError, OSError) as error:
-        return Server(name, error=f"{type(error).__name__}: {error}")
+        return Server(name, error=f"{type(error).__name__}: {error}", cost=1)
+    return read_info(name, info, slow=slow, cost=1 + is_asked)
+
+
+def read_info(name: str, info: Any, **rest: Any) -> Server:
+    """Return what a server says of itself.
+
+    Args:
+        name: Where it is.
+        info: What it answered to INFO.
+        rest: What else is known of it, see `Server`.
+    """
     told = _read(info)
-    return Server(name, told, _commands(told), slow)
+    return Server(name, told, _commands(told), **rest)
 
 
 def _slow(pool: ConnectionPool, name: str) -> int | None:

@@ -5,18 +5,24 @@ from typing import Any, Final
 
 __all__ = ["FleetLock"]
 
-# Nobody loads what was stored after he looked for it.
+# Nobody loads what was stored after he looked for it. And nobody waits longer than he would hold a
+# lock, whatever is there: what is no lock may have no end. Nor is it a string (pcall).
 _ACQUIRE: Final = """
 if redis.call('EXISTS', KEYS[2]) == 1 then return false end
 if redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) then return 0 end
-if redis.call('GET', KEYS[1]) == ARGV[1] then return 0 end -- ours: the reply was lost
-return math.max(redis.call('PTTL', KEYS[1]), 1)
+if redis.pcall('GET', KEYS[1]) == ARGV[1] then return 0 end -- ours: the reply was lost
+local left = redis.call('PTTL', KEYS[1])
+if left < 0 or left > tonumber(ARGV[2]) then
+    redis.call('PEXPIRE', KEYS[1], ARGV[2])
+    left = tonumber(ARGV[2])
+end
+return math.max(left, 1)
 """
 
 # The value is stored by the holder alone, and only where nobody wrote one meanwhile: what was
 # loaded may be older.
 _PUBLISH: Final = """
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+if redis.pcall('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 redis.call('DEL', KEYS[1])
 local stored
 if ARGV[3] == '' then stored = redis.call('SET', KEYS[2], ARGV[2], 'NX')
@@ -26,7 +32,7 @@ return stored and 1 or 0
 """
 
 _RELEASE: Final = """
-if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end
+if redis.pcall('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end
 return 0
 """
 

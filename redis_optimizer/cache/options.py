@@ -5,11 +5,16 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from math import inf
-from typing import Any, Literal, Self
+from typing import Any, Final, Literal, Self
 
 from django.core.exceptions import ImproperlyConfigured
 
-__all__ = ["Options"]
+from redis_optimizer.conf import MOST, MOST_AWAITED, MOST_SECONDS, is_text, show
+
+__all__ = ["PART", "Options"]
+
+PART: Final = "cache"
+"""The part that the caches are, see `redis_optimizer.switches`."""
 
 Coherence = Literal["tracking", "ttl"]
 SingleFlight = Literal["process", "fleet", "off"]
@@ -79,14 +84,18 @@ class Options:
         Raises:
             ImproperlyConfigured: for a name or a value that is wrong; the message names it.
         """
-        given = params.get("OPTIONS", {}).get("L1", {})
+        options = params.get("OPTIONS", {})
+        if not isinstance(options, Mapping):
+            raise ImproperlyConfigured(f"OPTIONS must be a dict, not {show(options)}.")
+        given = options.get("L1", {})
         if not isinstance(given, Mapping):
             raise _wrong("", "must be a dict", given)
         known = [item.name for item in fields(cls) if item.init]
         for name in given:
             if name not in known:
                 raise ImproperlyConfigured(
-                    f'OPTIONS["L1"] has no option {name!r}. The options are: {", ".join(known)}.'
+                    f'OPTIONS["L1"] has no option {show(name)}. '
+                    f"The options are: {', '.join(known)}."
                 )
         values = dict(given)
         for name in ("PREFIXES", "EXCLUDE"):
@@ -96,10 +105,10 @@ class Options:
 
     def __post_init__(self) -> None:
         for name in ("MAX_AGE", "NEGATIVE_AGE", "STALE_IF_ERROR"):
-            _number(name, getattr(self, name), at_least=0)
+            _number(name, getattr(self, name), at_least=0, at_most=MOST_SECONDS)
         for name in ("HEARTBEAT", "SINGLE_FLIGHT_TIMEOUT"):
-            _number(name, getattr(self, name), at_least=0.1)
-        _number("MAX_STALENESS", self.MAX_STALENESS, at_least=0)
+            _number(name, getattr(self, name), at_least=0.1, at_most=MOST_AWAITED)
+        _number("MAX_STALENESS", self.MAX_STALENESS, at_least=0, at_most=MOST_AWAITED)
         if self.MAX_STALENESS < 2 * self.HEARTBEAT + 1:
             raise _wrong("MAX_STALENESS", "must be at least 2 x HEARTBEAT + 1", self.MAX_STALENESS)
         for name in ("MAX_ENTRIES", "MAX_BYTES"):
@@ -120,17 +129,21 @@ class Options:
 
 def _wrong(name: str, must: str, value: object) -> ImproperlyConfigured:
     where = f'OPTIONS["L1"]["{name}"]' if name else 'OPTIONS["L1"]'
-    return ImproperlyConfigured(f"{where} {must}, not {value!r}.")
+    return ImproperlyConfigured(f"{where} {must}, not {show(value)}.")
 
 
-def _number(name: str, value: object, *, at_least: float) -> None:
+def _number(name: str, value: object, *, at_least: float, at_most: float) -> None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not at_least <= value < inf:
         raise _wrong(name, f"must be a number of seconds, {at_least} or more", value)
+    if value > at_most:
+        raise _wrong(name, f"must be a number of seconds, {at_most:,} or less", value)
 
 
 def _integer(name: str, value: object, *, at_least: int) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or value < at_least:
         raise _wrong(name, f"must be a whole number, {at_least} or more", value)
+    if value > MOST:
+        raise _wrong(name, f"must be a whole number, {MOST:,} or less", value)
 
 
 def _choice(name: str, value: object, *choices: object) -> None:
@@ -144,4 +157,6 @@ def _strings(name: str, value: object) -> tuple[str, ...]:
         raise _wrong(name, "must be a list of strings", value)
     if not all(isinstance(item, str) and item for item in value):
         raise _wrong(name, "must be a list of strings, none of them empty", value)
+    if not all(map(is_text, value)):
+        raise _wrong(name, "must be a list of strings that can be sent", value)
     return tuple(value)

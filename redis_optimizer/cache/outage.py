@@ -1,7 +1,8 @@
 """A server that does not answer: noticed by whoever asks, and left alone until it does.
 
 Every command that a cache sends to a server goes through that server's `Guard`, where
-``BREAKER_AFTER`` or ``STALE_IF_ERROR`` is on. All caches and threads of the process share it.
+``BREAKER_AFTER`` or ``STALE_IF_ERROR`` is on. All caches and threads of the process share it. While
+the part is switched off it lets everything pass.
 """
 
 import contextlib
@@ -23,10 +24,12 @@ from redis.exceptions import (
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from redis_optimizer.cache.options import PART
 from redis_optimizer.conf import get_settings
 from redis_optimizer.connections import channel_connection, server_of
 from redis_optimizer.core.breaker import Breaker, State
 from redis_optimizer.signals import server_found, server_lost
+from redis_optimizer.switches import is_on, on_change
 
 __all__ = [
     "Guard",
@@ -83,8 +86,8 @@ class Guard:
 
     @property
     def state(self) -> State | None:
-        """The state of the breaker; None where there is none."""
-        return self._breaker.state if self._breaker is not None else None
+        """The state of the breaker; None where there is none, or the part is switched off."""
+        return self._breaker.state if self._breaker is not None and is_on(PART) else None
 
     def run(self, send: Callable[..., Any], *args: Any, **options: Any) -> Any:
         """Send a command, unless the server is known not to answer.
@@ -93,6 +96,8 @@ class Guard:
             ServerUnavailable: when it is.
             redis.exceptions.RedisError: whatever ``send`` raises.
         """
+        if not is_on(PART):
+            return send(*args, **options)
         breaker = self._breaker
         if breaker is not None and not breaker.admits():
             self._note(failed=True)
@@ -113,6 +118,11 @@ class Guard:
         if self._breaker is not None:
             self._breaker.succeed()
 
+    def on_switched(self) -> None:
+        """Stand aside, or begin anew, as the switch of the part now says."""
+        if self._breaker is not None:
+            self._breaker.forget()
+
     def reset(self) -> None:
         """Begin anew, in a forked child."""
         self.stale_served = 0
@@ -120,6 +130,8 @@ class Guard:
             self._breaker.reset()
 
     def _judge(self, error: Exception, began: float) -> None:
+        if not is_on(PART):  # it was switched off meanwhile
+            return
         is_outage = isinstance(error, _OUTAGES) and not isinstance(error, _ANSWERS)
         self._note(failed=is_outage)
         # That all connections are lent says nothing about the server.
@@ -214,11 +226,11 @@ def find_guard(pool: ConnectionPool) -> Guard | None:
 
 
 def breaker_state(pool: ConnectionPool) -> str:
-    """Return how it is with the server behind a pool; "off" where there is no breaker."""
+    """Return how it is with the server behind a pool; "off" where no breaker does its work."""
     guard = find_guard(pool)
     if guard is not None:
         return guard.state or "off"
-    return "closed" if get_settings().BREAKER_AFTER else "off"
+    return "closed" if get_settings().BREAKER_AFTER and is_on(PART) else "off"
 
 
 def guards() -> list[Guard]:
@@ -251,6 +263,12 @@ def _forget(*, setting: str, **kwargs: object) -> None:
         _guards.clear()
 
 
+def _switch() -> None:
+    for guard in guards():
+        guard.on_switched()
+
+
+on_change(PART, _switch)
 setting_changed.connect(_forget, dispatch_uid="redis_optimizer.cache.outage")
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -31,10 +31,13 @@ def ask_or_recall(
     with noted() as outcome:
         try:
             answer = ask()
-        except (RedisError, OSError):
+        except (RedisError, OSError) as error:
             stale = tier.recall(finals) if outcome.failed_at is not None else {}
             if len(stale) < len(finals):
                 raise
+            # django-redis made a circle of two errors, with all their frames: 48 objects of each
+            # read would wait for the garbage collector, and pages now and then for it.
+            error.__context__ = None
             answer = None
         else:
             if outcome.failed_at is None:

@@ -15,8 +15,8 @@ from django.core.signals import setting_changed
 from redis.connection import ConnectionPool
 
 from redis_optimizer.cache.measured import Remote
-from redis_optimizer.cache.options import Options
-from redis_optimizer.cache.tier import PART, Tier
+from redis_optimizer.cache.options import PART, Options
+from redis_optimizer.cache.tier import Tier
 from redis_optimizer.channel import Channel
 from redis_optimizer.conf import cache_settings, get_settings
 from redis_optimizer.connections import server_of

@@ -12,7 +12,7 @@ from django.utils.safestring import SafeString
 from django_redis.cache import RedisCache
 
 from redis_optimizer.cache.fill import Fetch, lifetime
-from redis_optimizer.cache.options import Options
+from redis_optimizer.cache.options import PART, Options
 from redis_optimizer.cache.outage import breaker_state, find_guard
 from redis_optimizer.channel import Channel
 from redis_optimizer.connections import channel_connection
@@ -28,9 +28,6 @@ __all__ = ["Tier"]
 logger = logging.getLogger("redis_optimizer.cache")
 
 ATOMS.add(SafeString)
-
-PART: Final = "cache"
-"""The part that this is, see `redis_optimizer.switches`."""
 
 PICKLE: Final = "django_redis.serializers.pickle.PickleSerializer"
 IDENTITY: Final = "django_redis.compressors.identity.IdentityCompressor"

@@ -14,8 +14,8 @@ from redis_optimizer.cache.coroutines import Coroutines
 from redis_optimizer.cache.fill import Fetch
 from redis_optimizer.cache.loading import Loading
 from redis_optimizer.cache.measured import timed_for
+from redis_optimizer.cache.options import PART
 from redis_optimizer.cache.recall import ask_or_recall
-from redis_optimizer.cache.tier import PART
 from redis_optimizer.cache.writing import CoherentCache
 from redis_optimizer.core.s3fifo import HOTTEST
 from redis_optimizer.core.store import MISSING, Lease

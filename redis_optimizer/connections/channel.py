@@ -10,14 +10,23 @@ from typing import Any, Final
 
 from redis.backoff import NoBackoff
 from redis.connection import AbstractConnection, ConnectionPool
+from redis.exceptions import AuthenticationError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.retry import Retry
 from redis.sentinel import SentinelConnectionPool
 
 from redis_optimizer.conf import get_settings
-from redis_optimizer.connections.counting import counting, uncounted
+from redis_optimizer.connections.counting import counting, disregard, uncounted
 
-__all__ = ["channel_connection", "handshake_of", "master_address", "server_of", "timeout_of"]
+__all__ = [
+    "channel_connection",
+    "handshake_of",
+    "logs_in",
+    "master_address",
+    "newest_connection",
+    "server_of",
+    "timeout_of",
+]
 
 CONNECT_TIMEOUT: Final = 2.0
 """Seconds a channel waits for the server to accept it; it tries again for as long as it lives."""
@@ -73,16 +82,21 @@ def timeout_of(pool: ConnectionPool) -> float | None:
     return seconds
 
 
+def logs_in(pool: ConnectionPool) -> bool:
+    """Tell whether a connection to the server of ``pool`` begins with a command to log in."""
+    options = pool.connection_kwargs
+    return bool(options.get("password") or options.get("credential_provider"))
+
+
 def handshake_of(pool: ConnectionPool) -> int:
     """Return how many commands a connection of ``pool`` begins with."""
     options = pool.connection_kwargs
-    logs_in = options.get("password") or options.get("credential_provider")
     says_hello = int(_unconnected(pool).get_protocol()) == 3  # which logs in as well
     tells_library = {*_no_library_info(pool.connection_class)} - {
         name for name, value in options.items() if value is None
     }
     return (
-        bool(logs_in or says_hello)
+        bool(logs_in(pool) or says_hello)
         + bool(options.get("db"))
         + bool(options.get("client_name"))
         + 2 * bool(tells_library)
@@ -100,6 +114,7 @@ def channel_connection(
     timeout: float,
     name: str | None = None,
     protocol: int | None = None,
+    passing: bool = False,
 ) -> AbstractConnection:
     """Connect to the server of ``pool``, once: the connection never reconnects by itself.
 
@@ -108,6 +123,7 @@ def channel_connection(
         timeout: Seconds that a read or write may take.
         name: The client name that CLIENT LIST shows; None sends none, which saves a command.
         protocol: RESP version, 2 or 3; None is the pool's.
+        passing: It is closed in a moment: it is not told of among those that are open.
 
     Returns:
         A connected connection.
@@ -138,8 +154,34 @@ def channel_connection(
     if get_settings().ENABLED:
         connection_class = counting(connection_class, "channel")
     connection: AbstractConnection = connection_class(**options)
+    if passing:
+        disregard(connection)
     connection.connect()
     return connection
+
+
+def newest_connection(
+    pool: ConnectionPool, *, timeout: float, name: str | None = None
+) -> tuple[AbstractConnection, int]:
+    """Connect with RESP3, or RESP2 where the server (or a proxy) knows no HELLO.
+
+    Args:
+        pool: As with `channel_connection`.
+        timeout: As there.
+        name: As there.
+
+    Returns:
+        A connected connection, and its RESP version.
+
+    Raises:
+        redis.exceptions.RedisError: when the server cannot be reached or refuses.
+    """
+    try:
+        return channel_connection(pool, timeout=timeout, name=name, protocol=3), 3
+    # With a password it is HELLO that logs in: a server that does not know it says "log in first",
+    # which is no other error than that of a wrong password.
+    except (AuthenticationError, ResponseError):
+        return channel_connection(pool, timeout=timeout, name=name, protocol=2), 2
 
 
 def _connect_once(

@@ -18,7 +18,16 @@ from redis.connection import AbstractConnection, ConnectionPool
 from redis_optimizer.conf import get_settings
 from redis_optimizer.internals import is_connected
 
-__all__ = ["PURPOSES", "Purpose", "count_pool", "counting", "open_connections", "sent", "uncounted"]
+__all__ = [
+    "PURPOSES",
+    "Purpose",
+    "count_pool",
+    "counting",
+    "disregard",
+    "open_connections",
+    "sent",
+    "uncounted",
+]
 
 Purpose = Literal["cache", "channel", "broker", "results"]
 
@@ -76,19 +85,20 @@ class _Counting:
         return super().pack_commands(commands)  # type: ignore[misc]
 
 
-@cache
-def _class(connection_class: type[AbstractConnection], purpose: Purpose) -> Any:
-    # One that somebody made from ours, as kombu does for its event loop, counts already.
-    first = () if issubclass(connection_class, _Counting) else (_Counting,)
+def _make(connection_class: type[AbstractConnection], purpose: Purpose) -> Any:
+    is_heir = issubclass(connection_class, _Counting)
     return type(
         connection_class.__name__,
-        (*first, connection_class),
+        (connection_class,) if is_heir else (_Counting, connection_class),
         {
             "__module__": connection_class.__module__,  # it is shown where a pool is
             "tally": _tallies[purpose],
             "uncounted": connection_class,
         },
     )
+
+
+_made: Final = cache(_make)
 
 
 def counting(connection_class: Any, purpose: Purpose) -> Any:
@@ -98,7 +108,9 @@ def counting(connection_class: Any, purpose: Purpose) -> Any:
         connection_class: Of redis-py, or of another that was made from it.
         purpose: What its connections are for; of one that counts already, another purpose.
     """
-    return _class(uncounted(connection_class), purpose)
+    given = uncounted(connection_class)
+    # kombu makes an heir of ours for each channel, which must not be kept for ever.
+    return (_make if issubclass(given, _Counting) else _made)(given, purpose)
 
 
 def uncounted(connection_class: Any) -> Any:
@@ -116,6 +128,16 @@ def count_pool(pool: ConnectionPool | None, purpose: Purpose) -> None:
     if not isinstance(given, type) or issubclass(given, _Counting) or not get_settings().ENABLED:
         return
     pool.connection_class = counting(given, purpose)  # type: ignore[union-attr]  # it has one
+
+
+def disregard(connection: AbstractConnection) -> None:
+    """Leave a connection out of those that are open: it is closed in a moment.
+
+    What it sends is counted all the same.
+    """
+    if isinstance(connection, _Counting):
+        with connection.tally.lock:
+            connection.tally.connections.discard(connection)
 
 
 def sent() -> dict[str, int]:

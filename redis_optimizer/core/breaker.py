@@ -67,6 +67,13 @@ class Breaker:
         self._succeeded_at = -inf
         self._opened_at = self._probe_ends = 0.0
 
+    def forget(self) -> None:
+        """Close it without a word: what was seen so far does not count any more."""
+        with self._lock:
+            self._is_open = self._is_probing = False
+            self._failures = 0
+            self._backoff.succeed()
+
     @property
     def state(self) -> State:
         """Return "closed" while all is well, "half-open" while a probe is under way, or "open"."""

@@ -48,6 +48,7 @@ class JobBuffer(Generic[J]):
         self._bytes = 0
         self._not_before = -inf
         self._is_expected = False
+        self._exempt = 0  # jobs that leave without a delay after those before them
 
     def __len__(self) -> int:
         return len(self._jobs)
@@ -124,12 +125,13 @@ class JobBuffer(Generic[J]):
             total += size
         for id, _, _ in taken:
             self.remove(id)
+        self._exempt = min(max(self._exempt - len(taken), 0), len(self._jobs))
         self._is_expected &= bool(self._jobs)
         return taken
 
     def sent(self) -> None:
         """Note that what was taken has left: the next may not leave before the delay is over."""
-        if self.delay:
+        if self.delay and not self._exempt:
             self._not_before = self._now() + spread_out(self.delay, self._spread())
 
     def give_back(self, jobs: Iterable[tuple[str, J, int]]) -> None:
@@ -144,9 +146,14 @@ class JobBuffer(Generic[J]):
         """Let what is here be due, because somebody waits for it."""
         self._is_expected = bool(self._jobs)
 
-    def release(self) -> None:
-        """Do not wait for the delay, this once."""
+    def release(self, *, whole: bool = False) -> None:
+        """Do not wait for the delay, this once.
+
+        Args:
+            whole: Nor between the departures that it takes for all jobs that are here.
+        """
         self._not_before = -inf
+        self._exempt = len(self._jobs) if whole else 0
 
     def hurry(self) -> None:
         """Let jobs leave as soon as they are here, because there is no later."""

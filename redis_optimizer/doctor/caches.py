@@ -6,9 +6,7 @@ from typing import Any, Final
 
 from django.core.cache.backends.redis import RedisCache as DjangoRedisCache
 from django.core.exceptions import ImproperlyConfigured
-from django.utils.module_loading import import_string
 from django_redis.cache import RedisCache
-from django_redis.serializers.pickle import PickleSerializer
 
 from redis_optimizer.cache.options import Options
 from redis_optimizer.cache.tiered import TieredCache
@@ -26,7 +24,7 @@ from redis_optimizer.doctor.findings import (
 __all__ = ["EXAMINATIONS", "tier_options"]
 
 READS: Final = ("get", "mget")
-PICKLE: Final = "django_redis.serializers.pickle.PickleSerializer"  # django-redis's default
+_FORMS: Final = ("SERIALIZER", "COMPRESSOR")
 
 
 @examination(
@@ -36,14 +34,19 @@ PICKLE: Final = "django_redis.serializers.pickle.PickleSerializer"  # django-red
     "the process, and is told of every write.",
 )
 def plain_backend(evidence: Evidence) -> Iterator[Found]:
+    together: dict[str, list[Alias]] = {}  # a server does not tell whose reads it counts
     for alias in evidence.caches(RedisCache, DjangoRedisCache):
-        if _is_tiered(alias):
-            continue
-        saves, at_most, arithmetic = _gain(evidence, alias)
+        if not _is_tiered(alias):
+            address = alias.server.address if alias.server else ""
+            together.setdefault(address, []).append(alias)
+    for aliases in together.values():
+        names = ", ".join(alias.setting for alias in aliases)
+        backends = " and ".join(dict.fromkeys(alias.settings["BACKEND"] for alias in aliases))
+        targets = "".join(f'{alias.setting}["BACKEND"] = ' for alias in aliases)
+        saves, at_most, arithmetic = _gain(evidence, aliases)
         yield Found(
-            what=f"{alias.setting} uses {alias.settings['BACKEND']}, which keeps nothing in "
-            "process.",
-            change=f'{alias.setting}["BACKEND"] = "redis_optimizer.cache.TieredCache"',
+            what=f"{names}: {backends}, with nothing kept in process.",
+            change=f'{targets}"redis_optimizer.cache.TieredCache"',
             saves=saves,
             at_most=at_most,
             arithmetic=arithmetic,
@@ -61,7 +64,7 @@ def tier_off(evidence: Evidence) -> Iterator[Found]:
         if options is None or options.is_on:
             continue
         setting, value = ("MAX_AGE", "300") if options.ENABLED else ("ENABLED", "True")
-        saves, at_most, arithmetic = _gain(evidence, alias)
+        saves, at_most, arithmetic = _gain(evidence, [alias])
         where = f'{alias.setting}["OPTIONS"]["L1"]["{setting}"]'
         yield Found(
             what=f"{where} is {getattr(options, setting)}: nothing is kept in process.",
@@ -109,41 +112,6 @@ def clashing_aliases(evidence: Evidence) -> Iterator[Found]:
                 )
 
 
-@examination(
-    "pickle-untrusted",
-    Severity.ERROR,
-    "Whoever can write to that server, or stands between it and the site, can run code in every "
-    "process that reads from it: to unpickle is to execute.",
-)
-def pickle_untrusted(evidence: Evidence) -> Iterator[Found]:
-    for alias in evidence.caches(RedisCache, DjangoRedisCache):
-        server = alias.server
-        if server is None or server.is_local or not _is_pickled(alias):
-            continue
-        lacks = [
-            word
-            for word, there in (("TLS", server.is_encrypted), ("a password", server.has_password))
-            if not there
-        ]
-        if lacks:
-            serializer = (
-                '["OPTIONS"]["SERIALIZER"] = "django_redis.serializers.json.JSONSerializer"'
-                if issubclass(alias.backend or object, RedisCache)
-                else '["OPTIONS"]["serializer"], of your own and without pickle'
-            )
-            yield Found(
-                what=f"{alias.setting} unpickles what {server.address} holds, without "
-                f"{' and without '.join(lacks)}.",
-                change=f"A LOCATION such as rediss://user:password@host, or {alias.setting}"
-                f"{serializer}",
-                # One of the two keeps out all but those on the network, or those who know it.
-                severity=None if len(lacks) == 2 else Severity.WARNING,
-            )
-
-
-_FORMS: Final = ("SERIALIZER", "COMPRESSOR")
-
-
 def tier_options(alias: Alias) -> Options | None:
     """Return the options of an alias's tier; None where they are wrong, as a system check says."""
     try:
@@ -152,9 +120,9 @@ def tier_options(alias: Alias) -> Options | None:
         return None
 
 
-def _gain(evidence: Evidence, alias: Alias) -> tuple[float | None, bool, str]:
-    """Return what a tier saves, whether that is a bound, and how it was computed."""
-    server = alias.server
+def _gain(evidence: Evidence, aliases: list[Alias]) -> tuple[float | None, bool, str]:
+    """Return what tiers of one server save, whether that is a bound, and how it was computed."""
+    server = aliases[0].server
     if server is None:
         return None, False, "Its server could not be looked at."
     rate = server.rate(*READS)
@@ -173,7 +141,7 @@ def _gain(evidence: Evidence, alias: Alias) -> tuple[float | None, bool, str]:
     words.append(f"= {saves:,.0f}")
     if ratio is None:
         words.append("at most; how many of them are reads of the same is not known before")
-    others = {use.name for use in server.uses} - {alias.setting}
+    others = {use.name for use in server.uses} - {alias.setting for alias in aliases}
     if others:
         words.append(f"(with those of {', '.join(sorted(others))})")
     return saves, ratio is None or bool(others), " ".join(words)
@@ -201,20 +169,9 @@ def _is_tiered(alias: Alias) -> bool:
     return alias.backend is not None and issubclass(alias.backend, TieredCache)
 
 
-def _is_pickled(alias: Alias) -> bool:
-    if not issubclass(alias.backend or object, RedisCache):
-        return not alias.options.get("serializer")  # Django's own pickles unless told otherwise
-    try:
-        serializer = import_string(alias.options.get("SERIALIZER", PICKLE))
-    except ImportError:
-        return False  # the cache cannot be used at all
-    return isinstance(serializer, type) and issubclass(serializer, PickleSerializer)
-
-
 EXAMINATIONS: Final[tuple[Examination, ...]] = (
     plain_backend,
     tier_off,
     shared_location,
     clashing_aliases,
-    pickle_untrusted,
 )

@@ -2,21 +2,45 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from textwrap import shorten
 from typing import Any, Final, Literal
 
 from redis_optimizer.doctor.celery.evidence import Broker, Kept
 from redis_optimizer.stats.gathered import Gathered
 from redis_optimizer.switches import State
 
-__all__ = ["Alias", "Clients", "Evidence", "Server", "Unknown", "Use", "calls_of", "names_of"]
+__all__ = [
+    "Alias",
+    "Clients",
+    "Evidence",
+    "Server",
+    "Unknown",
+    "Use",
+    "calls_of",
+    "explain",
+    "names_of",
+]
 
 _STAT: Final = "cmdstat_"
+
+WORDS: Final = 300
+"""Characters of an error that are shown."""
 
 Clients = tuple[Mapping[str, str], ...]
 
 
 class Unknown(Exception):
     """An examination could not look at something. Its message goes on: "could not look at ..."."""
+
+
+def explain(error: Exception) -> str:
+    """Return an error in a few words, as a reason in ``Evidence.unknown``.
+
+    redis-py's of Sentinel names the whole client, whose options are nobody's concern.
+    """
+    return shorten(
+        f"{type(error).__name__}: {str(error).partition('<redis.')[0].strip(' :')}", WORDS
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,8 +53,6 @@ class Use:
         database: The number of the database.
         alias: Of a cache.
         timeout: Seconds that an answer is awaited; None: for ever.
-        max_connections: How many connections a process may have.
-        waits: Who finds them all lent waits for one; False: it is told an error.
     """
 
     kind: Literal["cache", "broker", "results"]
@@ -38,8 +60,6 @@ class Use:
     database: int = 0
     alias: str = ""
     timeout: float | None = None
-    max_connections: int = 2**31
-    waits: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

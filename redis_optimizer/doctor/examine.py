@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable
 from importlib import import_module
 from typing import Final
 
-from redis_optimizer.doctor.evidence import Evidence, Unknown
+from redis_optimizer.doctor.evidence import Evidence, Unknown, explain
 from redis_optimizer.doctor.findings import Examination, Finding
 from redis_optimizer.doctor.report import Report
 
@@ -19,6 +19,7 @@ MODULES: Final = (
     "redis_optimizer.doctor.tiers",
     "redis_optimizer.doctor.links",
     "redis_optimizer.doctor.site",
+    "redis_optimizer.doctor.trust",
     "redis_optimizer.doctor.celery.chatter",
     "redis_optimizer.doctor.celery.workers",
     "redis_optimizer.doctor.celery.transport",
@@ -58,7 +59,7 @@ def examine(
             unknown.append(str(reason))
         except Exception as error:  # one that is broken must not hide what the others find
             logger.debug("The examination %s failed", each.id, exc_info=True)
-            unknown.append(f"{each.id}: {type(error).__name__}: {error}")
+            unknown.append(f"{each.id}: {explain(error)}")
     return Report(
         findings=tuple(sorted(findings, key=_place)),
         unknown=tuple(dict.fromkeys(unknown)),

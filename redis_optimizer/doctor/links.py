@@ -21,9 +21,6 @@ __all__ = ["EXAMINATIONS"]
 MANY_CONNECTS: Final = 1.0
 """Connections a second. A deploy, or a health check that opens its own, makes fewer."""
 
-FEW_CONNECTIONS: Final = 10
-"""Of a pool that does not wait: less than the threads of many a server."""
-
 NEARLY_ALL: Final = 0.8
 """Of maxclients."""
 
@@ -98,24 +95,6 @@ def no_timeout(evidence: Evidence) -> Iterator[Found]:
 
 
 @examination(
-    "small-pool",
-    Severity.WARNING,
-    'When all connections of a process are lent, the next thread gets the error "Too many '
-    'connections" instead of waiting the 0.1 ms until one is free.',
-)
-def small_pool(evidence: Evidence) -> Iterator[Found]:
-    for server in evidence.servers:
-        for use in server.used_for("cache"):
-            if use.max_connections < FEW_CONNECTIONS and not use.waits:
-                yield Found(
-                    what=f"{use.name} may have {use.max_connections} connections, and nobody waits "
-                    "for one.",
-                    change=f'{use.name}["OPTIONS"] = cache_options(url), or ["OPTIONS"]'
-                    '["CONNECTION_POOL_CLASS"] = "redis.connection.BlockingConnectionPool"',
-                )
-
-
-@examination(
     "clients-full",
     Severity.WARNING,
     "At maxclients the server refuses every new connection: of web processes, workers and "
@@ -149,6 +128,5 @@ def _idle(server: Server) -> str:
 EXAMINATIONS: Final[tuple[Examination, ...]] = (
     reconnecting,
     no_timeout,
-    small_pool,
     clients_full,
 )

@@ -9,10 +9,11 @@ from django.utils.module_loading import import_string
 from redis.exceptions import RedisError
 
 from redis_optimizer.conf import cache_settings
-from redis_optimizer.doctor.evidence import Alias, Evidence, Server
+from redis_optimizer.connections import logs_in
+from redis_optimizer.doctor.evidence import Alias, Evidence, Server, explain
 from redis_optimizer.doctor.machine import memory_limit
 from redis_optimizer.doctor.places import Place, find_places, loaded_app
-from redis_optimizer.doctor.visit import Visit, logs_in
+from redis_optimizer.doctor.visit import Visit
 from redis_optimizer.stats.gather import gather
 from redis_optimizer.stats.gathered import Gathered
 from redis_optimizer.stats.orders import read_states
@@ -54,13 +55,15 @@ def look(
     with _watching(app, unknown, now) as watch:
         for visit in visits:  # as late as this: what came before is not among what is measured
             visit.begin()
-        say(f"Watching {_count(len(visits), 'server')} for {seconds:g} s")
         began = now()
-        sleep(seconds)
+        if visits:
+            say(f"Watching {_count(len(visits), 'server')} for {seconds:g} s")
+            sleep(seconds)
         servers = tuple(_end(visits, unknown))
         elapsed = now() - began
         broker, kept = (watch.broker(), watch.kept()) if watch else (None, None)
-    stats, cost = _gather(unknown)
+    # Where nobody could be asked before, nothing has grown since: waiting once more is enough.
+    stats, cost = _gather(unknown) if stats_before else (None, 0)
     return Evidence(
         aliases=tuple(_aliases(servers)),
         servers=servers,
@@ -100,7 +103,7 @@ def _visit(places: list[Place], unknown: list[str], now: Callable[[], float]) ->
         try:
             visit = Visit(place, now)
         except (RedisError, OSError) as error:
-            unknown.append(f"{place.use.name}: {type(error).__name__}: {error}")
+            unknown.append(f"{place.use.name}: {explain(error)}")
             continue
         same = found.setdefault(visit.identity, visit)
         if same is not visit:
@@ -114,7 +117,7 @@ def _end(visits: list[Visit], unknown: list[str]) -> list[Server]:
         try:
             servers.append(visit.end())
         except (RedisError, OSError) as error:
-            unknown.append(f"{visit.address}: {type(error).__name__}: {error}")
+            unknown.append(f"{visit.address}: {explain(error)}")
         unknown.extend(visit.unknown)
     return servers
 
@@ -125,7 +128,7 @@ def _gather(unknown: list[str]) -> tuple[Gathered | None, int]:
     except LookupError:
         return None, 0  # no tier: nobody to ask, which is no failure
     except (RedisError, OSError) as error:
-        unknown.append(f"what processes counted: {type(error).__name__}: {error}")
+        unknown.append(f"what processes counted: {explain(error)}")
         return None, 0
     unknown.extend(f"what processes counted: {error}" for error in gathered.unreachable)
     if gathered.missing:
@@ -139,7 +142,7 @@ def _read_states(unknown: list[str]) -> tuple[Mapping[str, State], int]:
     except LookupError:
         return {}, 0  # nobody would hear of them
     except (RedisError, OSError) as error:
-        unknown.append(f"which parts are switched off: {type(error).__name__}: {error}")
+        unknown.append(f"which parts are switched off: {explain(error)}")
         return {}, 0
     return states, sum(1 + logs_in(pool) for pool in pools())
 

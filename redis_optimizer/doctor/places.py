@@ -9,11 +9,11 @@ from django.core.cache import caches
 from django.core.cache.backends.redis import RedisCache as DjangoRedisCache
 from django.utils.module_loading import import_string
 from django_redis.cache import RedisCache
-from redis.connection import BlockingConnectionPool, ConnectionPool
+from redis.connection import ConnectionPool
 
 from redis_optimizer.conf import cache_settings
 from redis_optimizer.connections import handshake_of, timeout_of
-from redis_optimizer.doctor.evidence import Use
+from redis_optimizer.doctor.evidence import Use, explain
 
 __all__ = ["Place", "find_places", "loaded_app"]
 
@@ -61,7 +61,7 @@ def _caches(unknown: list[str]) -> Iterator[Place]:
             for pool in _pools(alias, settings):
                 yield Place(_use("cache", name, pool, alias), pool)
         except Exception as error:  # a bad URL, a client of the site's own: whatever it is
-            unknown.append(f"{name}: {type(error).__name__}: {error}")
+            unknown.append(f"{name}: {explain(error)}")
 
 
 def _pools(alias: str, settings: dict[str, Any]) -> Iterator[ConnectionPool]:
@@ -97,13 +97,13 @@ def _jobs(unknown: list[str]) -> Iterator[Place]:
             # kombu tells how to connect once it is connected, and has been answered a PING.
             yield Place(_use("broker", "broker_url", pool), pool, handshake_of(pool) + 1)
     except Exception as error:
-        unknown.append(f"broker_url: {type(error).__name__}: {error}")
+        unknown.append(f"broker_url: {explain(error)}")
     try:
         if isinstance(app.backend, RedisBackend):
             pool = app.backend.client.connection_pool
             yield Place(_use("results", "result_backend", pool), pool)
     except Exception as error:
-        unknown.append(f"result_backend: {type(error).__name__}: {error}")
+        unknown.append(f"result_backend: {explain(error)}")
 
 
 def _use(kind: Any, name: str, pool: ConnectionPool, alias: str = "") -> Use:
@@ -113,6 +113,4 @@ def _use(kind: Any, name: str, pool: ConnectionPool, alias: str = "") -> Use:
         database=int(pool.connection_kwargs.get("db") or 0),
         alias=alias,
         timeout=timeout_of(pool),
-        max_connections=pool.max_connections,
-        waits=isinstance(pool, BlockingConnectionPool),
     )

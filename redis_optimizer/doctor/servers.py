@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Final
 
-from redis_optimizer.doctor.evidence import Evidence, Server, names_of
+from redis_optimizer.doctor.evidence import Evidence, Server, Use, names_of
 from redis_optimizer.doctor.findings import DAY, Examination, Found, Severity, examination
 
 __all__ = ["EXAMINATIONS"]
@@ -11,8 +11,8 @@ __all__ = ["EXAMINATIONS"]
 NEARLY_FULL: Final = 0.9
 """Of maxmemory."""
 
-MANY_FLUSHES: Final = 10
-"""A day."""
+MANY: Final = 10
+"""Times a day; a few are somebody's who looked something up, or tidied."""
 
 
 @examination(
@@ -23,18 +23,20 @@ MANY_FLUSHES: Final = 10
 )
 def jobs_in_cache_database(evidence: Evidence) -> Iterator[Found]:
     for server in evidence.servers:
-        caches = server.used_for("cache")
-        for use in server.used_for("broker", "results"):
-            same = [cache for cache in caches if cache.database == use.database]
+        caches, jobs = server.used_for("cache"), server.used_for("broker", "results")
+        for database in sorted({use.database for use in jobs}):
+            at_risk = [use for use in jobs if use.database == database]
+            same = [use for use in caches if use.database == database]
             if not same:
                 continue
-            free = _free_database(server)
+            has_broker = any(use.kind == "broker" for use in at_risk)
             yield Found(
-                what=f"{use.name} is in database {use.database} of {server.address}, with "
-                f"{names_of(same)}.",
-                change=f"Another database for jobs, such as redis://{server.address}/{free}, or a "
-                "server of their own. Let the workers finish what is queued first.",
-                severity=None if use.kind == "broker" else Severity.WARNING,
+                what=f"{names_of(at_risk)} {_are(at_risk)} in database {database} of "
+                f"{server.address}, with {names_of(same)}.",
+                change=f"Another database for jobs, such as redis://{server.address}/"
+                f"{_free_database(server)}, or a server of their own. Let the workers finish what "
+                "is queued first.",
+                severity=None if has_broker else Severity.WARNING,
             )
 
 
@@ -57,7 +59,7 @@ def broker_evicts(evidence: Evidence) -> Iterator[Found]:
         is_broker = any(use.kind == "broker" for use in jobs)
         yield Found(
             what=f"maxmemory-policy of {server.address} is {server.policy}, and {names_of(jobs)} "
-            f"{'is' if len(jobs) == 1 else 'are'} there.",
+            f"{_are(jobs)} there.",
             change="CONFIG SET maxmemory-policy "
             + (
                 "volatile-lru, or a server of its own for the caches" if is_shared else "noeviction"
@@ -79,7 +81,7 @@ def cache_never_evicts(evidence: Evidence) -> Iterator[Found]:
             has_jobs = bool(server.used_for("broker", "results"))
             yield Found(
                 what=f"maxmemory-policy of {server.address} is noeviction, and {names_of(caches)} "
-                f"{'is' if len(caches) == 1 else 'are'} there.",
+                f"{_are(caches)} there.",
                 change="CONFIG SET maxmemory-policy volatile-lru, or a server of its own for jobs"
                 if has_jobs
                 else "CONFIG SET maxmemory-policy allkeys-lru",
@@ -123,27 +125,6 @@ def memory_full(evidence: Evidence) -> Iterator[Found]:
 
 
 @examination(
-    "failing-saves",
-    Severity.ERROR,
-    "The server cannot save to its disk. By default it then refuses every write "
-    "(stop-writes-on-bgsave-error), and a restart loses what was not saved.",
-)
-def failing_saves(evidence: Evidence) -> Iterator[Found]:
-    for server in evidence.servers:
-        states = {
-            name: server.after.get(name, "ok")
-            for name in ("rdb_last_bgsave_status", "aof_last_write_status")
-        }
-        failed = [name for name, state in states.items() if state != "ok"]
-        if failed:
-            yield Found(
-                what=f"{', '.join(failed)} of {server.address}: {states[failed[0]]}.",
-                change="Look into the server's log: a full disk, or no memory for a fork "
-                "(vm.overcommit_memory = 1).",
-            )
-
-
-@examination(
     "keys-command",
     Severity.WARNING,
     "KEYS walks through all keys of the server while everybody else waits: a second for some "
@@ -152,7 +133,7 @@ def failing_saves(evidence: Evidence) -> Iterator[Found]:
 def keys_command(evidence: Evidence) -> Iterator[Found]:
     for server in evidence.servers:
         calls, days = server.calls("keys"), _days(server)
-        if calls < max(days, 1):  # less than one a day is somebody's who looked something up
+        if calls < MANY * max(days, 1):
             continue
         yield Found(
             what=f"KEYS was called {calls:,} times on {server.address} in {_time(server)}.",
@@ -170,13 +151,17 @@ def keys_command(evidence: Evidence) -> Iterator[Found]:
 def many_flushes(evidence: Evidence) -> Iterator[Found]:
     for server in evidence.servers:
         calls, days = server.calls("flushdb", "flushall"), _days(server)
-        if not server.used_for("cache") or calls < MANY_FLUSHES * max(days, 1):
+        if not server.used_for("cache") or calls < MANY * max(days, 1):
             continue
         yield Found(
             what=f"{server.address} was flushed {calls:,} times in {_time(server)}.",
             change="Delete what is meant: cache.delete_many(keys), cache.delete_pattern(pattern), "
             "or count up the VERSION of the cache.",
         )
+
+
+def _are(uses: list[Use]) -> str:
+    return "is" if len({use.name for use in uses}) == 1 else "are"
 
 
 def _free_database(server: Server) -> int:
@@ -199,7 +184,6 @@ EXAMINATIONS: Final[tuple[Examination, ...]] = (
     cache_never_evicts,
     no_maxmemory,
     memory_full,
-    failing_saves,
     keys_command,
     many_flushes,
 )

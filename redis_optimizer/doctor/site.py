@@ -7,16 +7,9 @@ from typing import Final
 from django.conf import settings
 from django.utils.module_loading import import_string
 
-from redis_optimizer.conf import ENABLED_VARIABLE, Settings, get_settings
+from redis_optimizer.conf import ENABLED_VARIABLE, get_settings
 from redis_optimizer.doctor.evidence import Evidence
-from redis_optimizer.doctor.findings import (
-    DAY,
-    Examination,
-    Found,
-    Severity,
-    examination,
-    per_day,
-)
+from redis_optimizer.doctor.findings import Examination, Found, Severity, examination
 from redis_optimizer.middleware import RedisOptimizerMiddleware
 
 __all__ = ["EXAMINATIONS"]
@@ -26,26 +19,18 @@ SESSIONS: Final = "django.contrib.sessions.backends.cache"
 
 
 @examination(
-    "disabled",
+    "switched-off",
     Severity.INFO,
-    "Every part is off: the site runs as it would on django-redis and Celery alone.",
+    "What is off saves nothing. What was switched off at run time stays so, beyond restarts and "
+    "deploys, until somebody switches it on.",
 )
-def disabled(evidence: Evidence) -> Iterator[Found]:
+def switched_off(evidence: Evidence) -> Iterator[Found]:
     if not get_settings().ENABLED:
         yield Found(
-            what='REDIS_OPTIMIZER["ENABLED"] is False, or the environment says '
+            what='Every part is off: REDIS_OPTIMIZER["ENABLED"] is False, or the environment says '
             f"{ENABLED_VARIABLE}=0.",
             change=f'REDIS_OPTIMIZER["ENABLED"] = True, and no {ENABLED_VARIABLE}',
         )
-
-
-@examination(
-    "switched-off",
-    Severity.INFO,
-    "What was switched off at run time stays off, beyond restarts and deploys, until somebody "
-    "switches it on.",
-)
-def switched_off(evidence: Evidence) -> Iterator[Found]:
     for part, state in evidence.states.items():
         if not state.on:
             when = datetime.fromtimestamp(state.at, UTC).strftime("%Y-%m-%d %H:%M UTC")
@@ -72,27 +57,6 @@ def middleware_missing(evidence: Evidence) -> Iterator[Found]:
 
 
 @examination(
-    "health-uncached",
-    Severity.WARNING,
-    "Each call of a health endpoint runs every check, and each asks a server something. Balancers, "
-    "probes and open dashboards call it again and again.",
-)
-def health_uncached(evidence: Evidence) -> Iterator[Found]:
-    rate = _runs(evidence)
-    for name in ("HEALTH_TTL", "READY_TTL"):
-        if getattr(get_settings(), name):
-            continue
-        yield Found(
-            what=f'REDIS_OPTIMIZER["{name}"] is 0.',
-            change=f'REDIS_OPTIMIZER["{name}"] = {getattr(Settings(), name):g}',
-            saves=per_day(rate) or None,
-            arithmetic=f"{rate:,.2f} runs/s x {DAY:,} s x 1 command at least = {per_day(rate):,.0f}"
-            if rate
-            else f"Unknown: no run was seen in {evidence.seconds:.0f} s.",
-        )
-
-
-@examination(
     "sessions-in-cache",
     Severity.WARNING,
     "Sessions are in the cache alone: who is evicted or cleared is signed out.",
@@ -106,7 +70,8 @@ def sessions_in_cache(evidence: Evidence) -> Iterator[Found]:
         return
     server = alias.server
     databases = {use.database for use in server.uses if use.alias == name}
-    others = [use.name for use in server.uses if use.database in databases and use.alias != name]
+    caches = server.used_for("cache")
+    others = [use.name for use in caches if use.database in databases and use.alias != name]
     reasons = []
     if server.evicts:
         reasons.append(f"{server.address} evicts keys ({server.policy})")
@@ -130,21 +95,8 @@ def _is_ours(path: str) -> bool:
     return isinstance(found, type) and issubclass(found, RedisOptimizerMiddleware)
 
 
-def _runs(evidence: Evidence) -> float:
-    """Return how often checks were run by all processes, per second."""
-    names = {
-        name
-        for process in (evidence.stats.processes if evidence.stats else ())
-        for name in process.totals.get("endpoints", {})
-        if name.startswith("verdict")
-    }
-    return sum(sum(evidence.growth("endpoints", name, "runs")) for name in names)
-
-
 EXAMINATIONS: Final[tuple[Examination, ...]] = (
-    disabled,
     switched_off,
     middleware_missing,
-    health_uncached,
     sessions_in_cache,
 )

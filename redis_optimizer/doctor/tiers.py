@@ -31,9 +31,6 @@ WRITES: Final = (
 
 PUSH: Final = 6e-6  # seconds of the server's, measured
 
-LATE: Final = 1_000
-"""Reads. Few processes that end sooner would pay for a channel; those that serve pages lose."""
-
 MANY_EVICTIONS: Final = 1.0
 """Evictions a second and process."""
 
@@ -78,22 +75,6 @@ def ttl_coherence(evidence: Evidence) -> Iterator[Found]:
                 what=f'{where} is "ttl" (MAX_AGE {options.MAX_AGE:g} s), though '
                 f"{alias.server.address} tracks writes.",
                 change=f'{where} = "tracking"',
-            )
-
-
-@examination(
-    "late-start",
-    Severity.INFO,
-    "A process sends its first reads to Redis, every one: it keeps nothing before START_AFTER of "
-    "them. The default of 16 spares scripts the channel, which costs 6 commands.",
-)
-def late_start(evidence: Evidence) -> Iterator[Found]:
-    for alias, options in _tiers(evidence):
-        if options.START_AFTER > LATE:
-            where = f'{alias.setting}["OPTIONS"]["L1"]["START_AFTER"]'
-            yield Found(
-                what=f"{where} is {options.START_AFTER:,}.",
-                change=f"{where} = {Options.START_AFTER}",
             )
 
 
@@ -215,7 +196,6 @@ def _mib(size: float) -> str:
 EXAMINATIONS: Final[tuple[Examination, ...]] = (
     tracking_refused,
     ttl_coherence,
-    late_start,
     many_writes,
     small_tier,
     local_memory,

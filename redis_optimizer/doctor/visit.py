@@ -4,14 +4,14 @@ import ipaddress
 from collections.abc import Callable
 from typing import Any, Final
 
-from redis.connection import AbstractConnection, ConnectionPool, SSLConnection
-from redis.exceptions import AuthenticationError, RedisError, ResponseError
+from redis.connection import AbstractConnection, SSLConnection
+from redis.exceptions import RedisError, ResponseError
 
-from redis_optimizer.connections import channel_connection
+from redis_optimizer.connections import logs_in, newest_connection
 from redis_optimizer.doctor.evidence import Clients, Server, Use
 from redis_optimizer.doctor.places import TIMEOUT, Place
 
-__all__ = ["Visit", "address_of", "logs_in", "parse_clients", "parse_info"]
+__all__ = ["Visit", "address_of", "parse_clients", "parse_info"]
 
 PREFIX: Final = "redis_optimizer:doctor:"
 """Of no key that there is: what is tracked is of no interest, only whether it may be."""
@@ -90,19 +90,13 @@ class Visit:
             tracking=self._tracking,
             is_local=_is_local(self._connection),
             is_encrypted=issubclass(self._pool.connection_class, SSLConnection),
-            has_password=logs_in(self._pool) > 0,
+            has_password=logs_in(self._pool),
         )
 
     def _connect(self) -> None:
         # As a channel does, so that whether the server tracks is asked in the same way.
-        self._protocol = 3
-        self.commands += 1
-        try:
-            self._connection = channel_connection(self._pool, protocol=3, timeout=TIMEOUT)
-        except (AuthenticationError, ResponseError):  # it knows no HELLO, or says "log in first"
-            self._protocol = 2
-            self.commands += logs_in(self._pool)
-            self._connection = channel_connection(self._pool, protocol=2, timeout=TIMEOUT)
+        self._connection, self._protocol = newest_connection(self._pool, timeout=TIMEOUT)
+        self.commands += 1 + (logs_in(self._pool) if self._protocol == 2 else 0)
 
     def _list_clients(self) -> Clients | None:
         try:
@@ -157,12 +151,6 @@ def _is_local(connection: AbstractConnection) -> bool:
         return ipaddress.ip_address(there.host).is_loopback
     except ValueError:
         return bool(there.host == "localhost")
-
-
-def logs_in(pool: ConnectionPool) -> int:
-    """Return how many commands it takes to log in."""
-    options = pool.connection_kwargs
-    return int(bool(options.get("password") or options.get("credential_provider")))
 
 
 def _text(reply: Any) -> str:

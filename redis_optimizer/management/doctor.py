@@ -16,7 +16,7 @@ def as_text(report: Report) -> str:
     """Return what was found, what was looked at, and what that cost."""
     parts = ["\n".join(_lines(number, each)) for number, each in enumerate(report.findings, 1)]
     if not parts:
-        parts = ["Nothing was found."]
+        parts = [f"Nothing was found{' in what could be looked at' if report.unknown else ''}."]
     if report.unknown:
         parts.append("\n".join(f"Could not look at {each}" for each in report.unknown))
     parts.append(

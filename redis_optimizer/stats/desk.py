@@ -4,7 +4,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Final
 
 from django.core.exceptions import ImproperlyConfigured
@@ -12,9 +12,11 @@ from redis.exceptions import RedisError, ResponseError
 
 from redis_optimizer import switches
 from redis_optimizer.conf import get_settings
+from redis_optimizer.stats.agreement import agree, learn, restore
 from redis_optimizer.stats.messages import (
     MAX_AGE,
     Answer,
+    Late,
     Question,
     pack_answer,
     read_question,
@@ -23,9 +25,7 @@ from redis_optimizer.stats.messages import (
 from redis_optimizer.stats.process import facts
 from redis_optimizer.stats.registry import Registry, registry
 from redis_optimizer.stats.signing import Forged
-from redis_optimizer.stats.states import pack_states, read_states, states_key
 from redis_optimizer.subscriber import Line
-from redis_optimizer.switches import State
 
 __all__ = ["ANSWERS", "BURST", "Desk", "desk"]
 
@@ -35,8 +35,17 @@ ANSWERS: Final = 5
 """Questions that a process answers in a second. Each answer is many times as large as the question,
 and whoever asks may ask in a loop."""
 
+REMEMBERED: Final = 5_000
+"""Questions that are known to have come; of more, only somebody who has the key can send."""
+
 BURST: Final = 20
 """Questions that it answers at once: one comes on each channel, and several people may look."""
+
+FORGED: Final = (
+    "A message on the control channel is ignored, once said for all. %s If it is of this site, its "
+    "processes have different keys: list them in SECRET_KEY_FALLBACKS. If another site shares the "
+    'server, give each another REDIS_OPTIMIZER["NAMESPACE"].'
+)
 
 Action = Callable[[], Any]
 
@@ -108,13 +117,11 @@ class Desk:
             redis.exceptions.RedisError, OSError: when the connection is lost.
         """
         try:
-            kept = line.read(states_key(get_settings().NAMESPACE))
-            if kept is None:
-                self._restore(line)
-            else:
-                self._learn(read_states(kept))
+            agree(line)
         except ResponseError as error:
-            self._tell_once("Whether parts are switched off cannot be read from Redis: %s", error)
+            self._tell_once("Which parts are off cannot be read from Redis, or kept: %s", error)
+        except ImproperlyConfigured as error:  # no SECRET_KEY
+            logger.debug("Which parts are off could not be kept: %r", error)
         except ValueError as error:
             self._tell_once("What Redis keeps of parts that are switched off is ignored: %s", error)
 
@@ -124,7 +131,10 @@ class Desk:
         Raises:
             redis.exceptions.RedisError, OSError: when the connection is lost.
         """
-        self._restore(line)
+        try:
+            restore(line)
+        except ImproperlyConfigured as error:
+            logger.debug("Which parts are off could not be kept: %r", error)
 
     def on_message(self, data: bytes, line: Line) -> None:
         """Do what is asked and answer, once; do no more than count anything else.
@@ -139,8 +149,13 @@ class Desk:
         self._begin_anew()
         try:
             question = read_question(data, self._clock())
-        except Forged:
+        except Forged as error:
             self.forged += 1
+            self._tell_once(FORGED, error)
+            return
+        except Late as error:
+            self.ignored += 1
+            self._tell_once("A message of this site is ignored, once said for all. %s", error)
             return
         except ValueError:
             self.ignored += 1
@@ -152,7 +167,7 @@ class Desk:
             return
         if question.switch is not None:  # whatever else comes: it must not be too much
             part, state = question.switch
-            self._learn({part: state})
+            learn({part: state})
         if not self._may_answer():
             self.refused += 1
             return
@@ -180,12 +195,6 @@ class Desk:
             logger.debug("The history could not be brought up to date: %r", error)
             return 10.0
 
-    def _learn(self, heard: Mapping[str, State]) -> None:
-        for part in switches.learn(heard):
-            state = heard[part]
-            by = f" by {state.by}" if state.by else ""
-            logger.warning("The part %r is switched %s%s.", part, "on" if state.on else "off", by)
-
     def _answer(self, question: Question, action: Action | None, line: Line) -> None:
         try:
             done = action() if action is not None else _done(question)
@@ -193,7 +202,8 @@ class Desk:
             if done is not None:
                 totals["done"] = done
             history = self._source.history() if question.history else None
-            answer = pack_answer(question, Answer(facts(), totals, history))
+            told = Answer(facts(), totals, history, states=switches.states())
+            answer = pack_answer(question, told)
             channel = reply_channel(get_settings().NAMESPACE, question.id)
             self.answered += 1
             line.publish(channel, answer)
@@ -209,21 +219,15 @@ class Desk:
         except (RedisError, OSError) as error:  # the channel's thread meets the same
             logger.debug("An answer could not be sent: %r", error)
 
-    def _restore(self, line: Line) -> None:
-        states = switches.states()
-        if all(state.on for state in states.values()):
-            return
-        try:
-            line.add(states_key(get_settings().NAMESPACE), pack_states(states))
-        except ImproperlyConfigured as error:  # no SECRET_KEY
-            logger.debug("Which parts are off could not be kept: %r", error)
-
     def _was_heard(self, question: Question, line: Line) -> bool:
         """Tell whether a question has come on this channel before: somebody repeats it."""
         heard, now = (question.id, id(line)), self._now()
         with self._lock:
             # It is good for MAX_AGE, on a clock that may be as far behind.
-            while self._heard and next(iter(self._heard.values())) < now - 2 * MAX_AGE:
+            while self._heard and (
+                next(iter(self._heard.values())) < now - 2 * MAX_AGE
+                or len(self._heard) >= REMEMBERED
+            ):
                 del self._heard[next(iter(self._heard))]
             if heard in self._heard:
                 return True

@@ -12,7 +12,7 @@ from redis.exceptions import RedisError, ResponseError
 
 from redis_optimizer.channel import CLIENT_NAME
 from redis_optimizer.conf import get_settings
-from redis_optimizer.connections import channel_connection
+from redis_optimizer.connections import channel_connection, logs_in
 from redis_optimizer.core.counters import add_up
 from redis_optimizer.stats.gathered import Gathered, Process, Silent
 from redis_optimizer.stats.messages import (
@@ -45,8 +45,8 @@ Clock = Callable[[], float]
 def gather(timeout: float = TIMEOUT, *, history: bool = False) -> Gathered:
     """Ask every process that has a channel what it counted, and wait until all have answered.
 
-    It costs three commands and one for each process, for each server that the site's caches are
-    on, and two more where it asks for a password.
+    It costs two commands and one for each process, for each server that the site's caches are on;
+    two more where it asks for a password, and one more where somebody does not answer.
 
     Args:
         timeout: Seconds to wait for those that do not answer.
@@ -151,23 +151,19 @@ class Asking:
         self._now = now
         namespace = get_settings().NAMESPACE
         self._began = now()
-        self._ear = channel_connection(pool, protocol=2, timeout=CONNECT_TIMEOUT)
+        self._known: list[tuple[int, str]] = []
+        self._connections: list[AbstractConnection] = []
         try:
+            self._ear = self._connect(pool)
             self._ear.send_command("SUBSCRIBE", reply_channel(namespace, question.id))
             self._ear.read_response()
-            mouth = channel_connection(pool, protocol=2, timeout=CONNECT_TIMEOUT)
-            try:
-                # The names first: nobody who hears the question is overlooked then.
-                mouth.send_command("CLIENT", "LIST", "TYPE", "PUBSUB")
-                mouth.send_command("PUBLISH", control_channel(namespace), question.pack())
-                self._known = _channels(mouth)
-                self._receivers = int(mouth.read_response())
-            finally:
-                mouth.disconnect()
+            self._mouth = self._connect(pool)
+            self._mouth.send_command("PUBLISH", control_channel(namespace), question.pack())
+            self._receivers = int(self._mouth.read_response())
         except BaseException:
-            self._ear.disconnect()
+            self.close()
             raise
-        self._own_commands = 3 + 2 * _logs_in(pool)
+        self._own_commands = 2 + 2 * logs_in(pool)
 
     @property
     def commands(self) -> int:
@@ -184,16 +180,21 @@ class Asking:
     def listen(self, until: float) -> None:
         """Wait for the answers of all who heard the question, at most until then.
 
-        Those that have arrived by then are read all the same.
+        Those that have arrived by then are read all the same. Who is missed then, the server is
+        asked.
         """
         for _ in range(self._receivers + MAX_IGNORED):
             if not self.missing or not self._ear.can_read(max(until - self._now(), 0)):
-                return
+                break
             match self._ear.read_response():
                 case [b"message", _, bytes(data)] if len(data) <= MAX_ANSWER:
                     self._take(data)
                 case _:
                     self.ignored += 1
+        if self.missing and self._question.only is None:
+            self._own_commands += 1
+            self._mouth.send_command("CLIENT", "LIST", "TYPE", "PUBSUB")
+            self._known = _channels(self._mouth)
 
     def silent(self) -> list[Silent]:
         """Return who heard the question and did not answer."""
@@ -206,14 +207,21 @@ class Asking:
                 answered[pid] -= 1
             else:
                 left.append((pid, address))
-        # More than there can be: some listen to the control channel of another site.
+        # More than there can be: some listen to the control channel of another site, or have
+        # connected since.
         is_certain = len(left) <= self.missing
         named = [Silent(pid, address, is_certain) for pid, address in left]
         return named + [Silent(None)] * max(self.missing - len(left), 0)
 
     def close(self) -> None:
         """End the subscription."""
-        self._ear.disconnect()
+        for connection in self._connections:
+            connection.disconnect()
+
+    def _connect(self, pool: ConnectionPool) -> AbstractConnection:
+        connection = channel_connection(pool, protocol=2, timeout=CONNECT_TIMEOUT, passing=True)
+        self._connections.append(connection)
+        return connection
 
     def _take(self, data: bytes) -> None:
         try:
@@ -222,7 +230,9 @@ class Asking:
             self.ignored += 1
             return
         seconds = self._now() - self._began
-        process = Process(answer.process, answer.totals, answer.history, seconds, answer.dropped)
+        process = Process(
+            answer.process, answer.totals, answer.history, seconds, answer.dropped, answer.states
+        )
         id = answer.process["id"]
         if self._question.only not in (None, id):
             self.ignored += 1
@@ -253,8 +263,3 @@ def _channels(connection: AbstractConnection) -> list[tuple[int, str]]:
         if name == CLIENT_NAME and pid.isdecimal():
             found.append((int(pid), fields.get("addr", "")))
     return found
-
-
-def _logs_in(pool: ConnectionPool) -> bool:
-    options = pool.connection_kwargs
-    return bool(options.get("password") or options.get("credential_provider"))

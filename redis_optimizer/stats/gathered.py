@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from redis_optimizer.core.counters import add_up, merge
+from redis_optimizer.switches import State, latest
 
 __all__ = ["Gathered", "Process", "Silent"]
 
@@ -22,6 +23,7 @@ class Process:
         history: Its last hour, where that was asked for.
         seconds: How long its answer took.
         dropped: Parts that its answer had no room for.
+        states: Of the parts of this package, as the process last heard; None if it does not tell.
     """
 
     facts: Mapping[str, Any]
@@ -29,6 +31,7 @@ class Process:
     history: Mapping[str, Any] | None
     seconds: float
     dropped: tuple[str, ...] = ()
+    states: Mapping[str, State] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +82,11 @@ class Gathered:
     def history(self) -> dict[str, Any]:
         """Return the last hour of all processes, together."""
         return merge(process.history for process in self.processes if process.history)
+
+    def states(self) -> dict[str, State] | None:
+        """Return what any process last heard, for every part; None where none of them tells."""
+        told = [each.states for each in self.processes if each.states is not None]
+        return latest(told) if told else None
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as JSON can hold it."""

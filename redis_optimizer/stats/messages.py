@@ -14,7 +14,7 @@ from typing import Any, Final, Literal
 from redis_optimizer.channel import CONTROL
 from redis_optimizer.stats.plain import check_history, check_plain, dump, load, tidy
 from redis_optimizer.stats.signing import SIGNATURE, sign, unsign
-from redis_optimizer.stats.states import pack_state, read_state
+from redis_optimizer.stats.states import pack_parts, pack_state, read_parts, read_state
 from redis_optimizer.switches import State
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "MAX_QUESTION",
     "Answer",
     "Asks",
+    "Late",
     "Question",
     "control_channel",
     "new_id",
@@ -57,6 +58,10 @@ _FACTS: Final[dict[str, type | tuple[type, ...]]] = {
     "version": str,
     "python": str,
 }
+
+
+class Late(ValueError):
+    """It was sent at another time, as this machine's clock has it."""
 
 
 def new_id() -> str:
@@ -114,12 +119,14 @@ class Answer:
         history: The last hour, if that was asked for and has room.
         dropped: Parts that were left out: the answer had no room for them, or they have a form
             that nobody would accept.
+        states: Of the parts, as the process last heard; None from a version that does not tell.
     """
 
     process: Mapping[str, Any]
     totals: Mapping[str, Any]
     history: Mapping[str, Any] | None = None
     dropped: tuple[str, ...] = ()
+    states: Mapping[str, State] | None = None
 
 
 def control_channel(namespace: str) -> str:
@@ -141,7 +148,8 @@ def read_question(data: bytes, now: float) -> Question:
 
     Raises:
         Forged: it is not from this site.
-        ValueError: it is something else, or too old.
+        Late: it is too old, or of a clock that is ahead.
+        ValueError: it is something else.
     """
     if len(data) > MAX_QUESTION:
         raise ValueError(f"It has more than {MAX_QUESTION} bytes.")
@@ -156,8 +164,12 @@ def read_question(data: bytes, now: float) -> Question:
             "id": str(id),
             **rest,
         } if version == VERSION and not rest and _is_id(id) and (only is None or _is_id(only)):
-            if not abs(now - at) <= MAX_AGE:
-                raise ValueError("It is too old, or the clocks of two machines differ by minutes.")
+            if not now - MAX_AGE <= at <= now + MAX_AGE:
+                ago = now - max(min(at, 2 * now), 0)  # a difference may be too large for a float
+                raise Late(
+                    f"By this machine's clock it was sent {ago:.0f} s ago; the clocks of the "
+                    f"machines of a site may differ by {MAX_AGE:.0f} s."
+                )
             if (asks == "switch") == (switch is not None):
                 return Question(asks, history, only, _read_switch(switch), at, id)
     raise ValueError("It is no question that is known here.")
@@ -181,6 +193,7 @@ def pack_answer(question: Question, answer: Answer) -> bytes:
             dropped.append("history")
             history = None
     process = tidy(answer.process)
+    states = None if answer.states is None else pack_parts(answer.states)
     while True:
         message: dict[str, Any] = {
             "v": VERSION,
@@ -189,6 +202,7 @@ def pack_answer(question: Question, answer: Answer) -> bytes:
             "totals": totals,
             "history": history,
             "dropped": dropped,
+            "states": states,
         }
         data = dump(message)
         if len(data) <= MAX_ANSWER - SIGNATURE or not (totals or history):
@@ -218,6 +232,7 @@ def read_answer(data: bytes, question: Question) -> Answer:
             "totals": dict(totals),
             "history": dict() | None as history,
             "dropped": list(dropped),
+            **rest,
         } if version == VERSION and id == question.id:
             _check_facts(process)
             check_plain(process)
@@ -227,7 +242,9 @@ def read_answer(data: bytes, question: Question) -> Answer:
                 raise ValueError("The totals have no form that is known here.")
             if history is not None:
                 check_history(history)
-            return Answer(process, totals, history, tuple(map(str, dropped)))
+            states = rest.get("states")
+            known = None if states is None else read_parts(states)
+            return Answer(process, totals, history, tuple(map(str, dropped)), known)
     raise ValueError("It is no answer that is known here.")
 
 

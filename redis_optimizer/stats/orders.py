@@ -68,27 +68,23 @@ def unconfirmed(gathered: Gathered, part: str, on: bool) -> list[Mapping[str, ob
 def read_states() -> dict[str, State]:
     """Return the state of every part as it is kept in Redis; the latest where servers differ.
 
-    It costs a command for each server.
+    It costs a command for each server, and one more where it asks for a password.
 
     Raises:
         redis.exceptions.RedisError, OSError: when no server could be asked.
         LookupError: when no cache of this site keeps a channel.
     """
-    latest = dict.fromkeys(PARTS, State())
+    found: list[Mapping[str, State]] = []
     errors: list[Exception] = []
     servers = _servers()
     for pool in servers:
         try:
-            kept = states.fetch(pool)
+            found.append(states.fetch(pool))
         except (RedisError, OSError) as error:
             errors.append(error)
-            continue
-        for part in PARTS:
-            if part in kept and kept[part].at > latest[part].at:
-                latest[part] = kept[part]
-    if len(errors) == len(servers):
+    if not found:
         raise errors[0]
-    return latest
+    return switches.latest(found)
 
 
 def clear(*, only: str | None = None, timeout: float = TIMEOUT) -> Gathered:

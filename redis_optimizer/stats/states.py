@@ -17,8 +17,10 @@ from redis_optimizer.switches import State
 __all__ = [
     "fetch",
     "new_state",
+    "pack_parts",
     "pack_state",
     "pack_states",
+    "read_parts",
     "read_state",
     "read_states",
     "states_key",
@@ -69,10 +71,25 @@ def read_state(packed: object) -> State:
     raise ValueError("It is no state.")
 
 
+def pack_parts(states: Mapping[str, State]) -> dict[str, Any]:
+    """Return states as JSON can hold them: of those parts of which something was said."""
+    return {part: pack_state(state) for part, state in states.items() if state.at}
+
+
+def read_parts(packed: object) -> dict[str, State]:
+    """Return states that somebody else packed.
+
+    Raises:
+        ValueError: they are something else.
+    """
+    if isinstance(packed, dict) and len(packed) <= PARTS_KEPT:
+        return {str(part): read_state(state) for part, state in packed.items()}
+    raise ValueError("They are no states.")
+
+
 def pack_states(states: Mapping[str, State]) -> bytes:
-    """Return states as they are kept: of those parts of which something was said."""
-    parts = {part: pack_state(state) for part, state in states.items() if state.at}
-    return sign("switches", dump({"v": VERSION, "parts": parts}))
+    """Return states as they are kept, signed."""
+    return sign("switches", dump({"v": VERSION, "parts": pack_parts(states)}))
 
 
 def read_states(data: bytes) -> dict[str, State]:
@@ -85,10 +102,8 @@ def read_states(data: bytes) -> dict[str, State]:
     if len(data) > MAX_BYTES:
         raise ValueError(f"It has more than {MAX_BYTES} bytes.")
     match load(unsign("switches", data), MAX_BYTES - SIGNATURE):
-        case {"v": int(version), "parts": dict(parts)} if (
-            version == VERSION and len(parts) <= PARTS_KEPT
-        ):
-            return {str(part): read_state(state) for part, state in parts.items()}
+        case {"v": int(version), "parts": parts} if version == VERSION:
+            return read_parts(parts)
     raise ValueError("It holds no states that are known here.")
 
 
@@ -98,7 +113,7 @@ def fetch(pool: ConnectionPool) -> dict[str, State]:
     Raises:
         redis.exceptions.RedisError, OSError: when the server cannot be asked.
     """
-    connection = channel_connection(pool, protocol=2, timeout=TIMEOUT)
+    connection = channel_connection(pool, protocol=2, timeout=TIMEOUT, passing=True)
     try:
         return _understand(_ask(connection, "GET", _key()))
     finally:
@@ -119,7 +134,7 @@ def store(pool: ConnectionPool, part: str, state: State) -> State:
     Raises:
         redis.exceptions.RedisError, OSError: when it cannot be kept.
     """
-    connection = channel_connection(pool, protocol=2, timeout=TIMEOUT)
+    connection = channel_connection(pool, protocol=2, timeout=TIMEOUT, passing=True)
     try:
         for _ in range(ATTEMPTS):
             _ask(connection, "WATCH", _key())

@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from math import inf
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakSet
 
@@ -11,6 +10,7 @@ from celery import Celery, uuid
 from celery.utils.time import maybe_make_aware
 from django.core.exceptions import ImproperlyConfigured
 
+from redis_optimizer.conf import MOST_SECONDS, show
 from redis_optimizer.signals import job_deduplicated
 from redis_optimizer.tasks import batching, ends, latest, locks
 from redis_optimizer.tasks.keys import check_names, key_of
@@ -107,11 +107,11 @@ def check_options(task: "OptimizedTask | type[OptimizedTask]") -> None:
             f"Task {task.name}: {task.dedup} needs dedup_ttl, the seconds in which calls are one."
         )
     if ttl is not None and (
-        isinstance(ttl, bool) or not isinstance(ttl, int | float) or not 0 < ttl < inf
+        isinstance(ttl, bool) or not isinstance(ttl, int | float) or not 0 < ttl <= MOST_SECONDS
     ):
         raise ImproperlyConfigured(
-            f"Task {task.name}: dedup_ttl must be a number of seconds, more than 0, not {ttl!r}: "
-            "a lock that never lapses would outlive a job that is lost."
+            f"Task {task.name}: dedup_ttl must be a number of seconds, more than 0, not "
+            f"{show(ttl)}: a lock that never lapses would outlive a job that is lost."
         )
     if task.bulk and task.dedup in REPLACING:
         raise ImproperlyConfigured(

@@ -11,15 +11,19 @@ from celery import Celery
 from kombu.serialization import dumps, loads
 from kombu.utils.uuid import uuid
 
+from redis_optimizer.conf import get_settings
 from redis_optimizer.tasks.message import Message
-from redis_optimizer.tasks.packed import VERSION, Jobs, pack, unpack
+from redis_optimizer.tasks.packed import VERSION, Jobs, NewerVersion, named, pack, unpack
 
 __all__ = [
     "NAME",
     "SUFFIX",
+    "NewerVersion",
     "batch_queue",
     "envelope_message",
+    "named",
     "pack",
+    "packed_in",
     "plain_queue",
     "read",
     "unpack",
@@ -35,6 +39,14 @@ SUFFIXES: Final = {1: ".batches"}
 # a new version needs a queue of its own, and none is announced for it by those who do not know it.
 SUFFIX: Final = SUFFIXES[VERSION]
 CONTENT_TYPE: Final = "application/json"
+MOST_SAID: Final = 300  # characters of an error; some quote what they met
+
+ESCAPES: Final = 16
+"""Bytes that a byte of MAX_MESSAGE_BYTES may become in JSON, with room to spare."""
+
+LEAST_BOUND: Final = 8 * 1024**2
+"""Bytes of an envelope that are always read: another process's MAX_MESSAGE_BYTES may be larger. In
+memory, lists of nothing take thirty times as many."""
 
 
 def batch_queue(queue: str) -> str:
@@ -83,12 +95,29 @@ def read(body: Any, content_type: Any, content_encoding: Any) -> Jobs:
     """Return the jobs in the body of an envelope's message.
 
     Raises:
+        NewerVersion: it is one that a later release has made.
         ValueError: it is not an envelope; the text says why.
     """
+    return Jobs(packed_in(body, content_type, content_encoding))
+
+
+def packed_in(body: Any, content_type: Any, content_encoding: Any) -> Any:
+    """Return what the body of an envelope's message holds, whatever that is.
+
+    Raises:
+        ValueError: it cannot be decoded, or is too large.
+    """
+    most = max(LEAST_BOUND, ESCAPES * get_settings().MAX_MESSAGE_BYTES)
+    if isinstance(body, str | bytes) and len(body) > most:
+        raise ValueError(f"it has more than {most} bytes")
     try:
         # Whatever a site accepts in jobs: this is JSON of our own.
-        args, _, _ = loads(body, content_type, content_encoding, accept={CONTENT_TYPE})
-        (packed,) = args
+        args = loads(body, content_type, content_encoding, accept={CONTENT_TYPE})[0]
+        fault = "" if len(args) == 1 else f"it has {len(args)} arguments"
+        packed = None if fault else args[0]
     except Exception as error:  # a decoder may raise anything for what is not its own
-        raise ValueError(f"it cannot be decoded: {error!r}") from error
-    return Jobs(packed)
+        fault = repr(error)[:MOST_SAID]
+    if fault:
+        args = None  # of an error that is kept for a while, it is kept as well
+        raise ValueError(f"it cannot be decoded: {fault}")
+    return packed

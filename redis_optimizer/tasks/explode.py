@@ -16,7 +16,6 @@ from redis_optimizer.tasks import progress
 from redis_optimizer.tasks.envelope import batch_queue, read
 from redis_optimizer.tasks.lists import Lists, broker_lists
 from redis_optimizer.tasks.message import Message
-from redis_optimizer.tasks.progress import Bits
 
 __all__ = ["Exploded", "explode"]
 
@@ -114,7 +113,9 @@ def _jobs(app: Celery, lists: Lists, content: bytes) -> list[Message]:
     """
     message = lists.read(content)
     jobs = read(message.body, message.content_type, message.content_encoding)
+    if jobs.unsound:  # alone, such a job would end the worker that gets it
+        raise ValueError("it has jobs that only an envelope may hold")
     if not message.headers.get("redelivered"):
         return list(jobs)
-    finished = Bits(len(jobs), progress.load(app, lists.client, message.headers["id"]))
+    finished = progress.load(app, lists.client, str(message.headers.get("id")), len(jobs))
     return [job for index, job in enumerate(jobs) if index not in finished]

@@ -75,6 +75,16 @@ class Feed:
         if self.is_open and self._has_plenty():
             self._hold.begin(envelope.message.channel)
 
+    def rest(self, channel: Any, seconds: float) -> None:
+        """Leave the envelopes on a channel to other workers for a while.
+
+        Args:
+            channel: It has just given one that is not for this worker.
+            seconds: How long.
+        """
+        self._hold.rest(channel, seconds)
+        self._consumer.timer.call_after(seconds, self._pump_from_timer)
+
     def pump(self) -> None:
         """Hand over what the pool has room for. Higher priority first (0 is highest), then age."""
         with self._lock:

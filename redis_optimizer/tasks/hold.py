@@ -16,6 +16,9 @@ FIRST_WAIT: Final = 0.1
 """Seconds that a worker waits for other messages at a time, meanwhile, and then twice as long, and
 so on. A wait that has begun sees no envelope: it must be over before the jobs in hand are done."""
 
+LONGEST_REST_WAIT: Final = 1.0
+"""Seconds that a worker waits for other messages at a time, while it leaves envelopes alone."""
+
 
 class Hold:
     """Whether a consumer takes envelopes. Its other messages come as ever."""
@@ -28,6 +31,7 @@ class Hold:
         self._since = 0.0
         self._count = 0
         self._last = 0
+        self._rests_until = 0.0
 
     def begin(self, channel: Any) -> None:
         """Take no more envelopes.
@@ -44,9 +48,19 @@ class Hold:
         self._wait = wait_of(channel)
         set_wait(channel, min(self._wait or FIRST_WAIT, FIRST_WAIT))
 
+    def rest(self, channel: Any, seconds: float) -> None:
+        """Take none for a while, however little there is to do: they are not for this worker.
+
+        Args:
+            channel: As with `begin`.
+            seconds: Until `end` does anything.
+        """
+        self._rests_until = monotonic() + seconds
+        self.begin(channel)
+
     def end(self) -> None:
         """Take envelopes again."""
-        if self.is_on:
+        if self.is_on and monotonic() >= self._rests_until:
             self.is_on = False
             set_wait(self._channel, self._wait)
 
@@ -80,6 +94,8 @@ class Hold:
         if not self.is_on:
             return queues
         longest = self._enough / max(1, self._done()) / 2
+        if monotonic() < self._rests_until:
+            longest = max(longest, LONGEST_REST_WAIT)
         wait = min(2 * wait_of(self._channel), longest)
         set_wait(self._channel, min(wait, self._wait) if self._wait else wait)  # the next one
         return [queue for queue in queues if plain_queue(queue) is None]

@@ -139,7 +139,7 @@ def _signature_of(run: Callable[..., Any]) -> inspect.Signature:
 def _write(task: "OptimizedTask", name: str, value: Any) -> str:
     try:
         return json.dumps(value, cls=Encoder, sort_keys=True)
-    except (TypeError, ValueError) as error:
+    except (RecursionError, TypeError, ValueError) as error:
         raise TypeError(
             f"Task {task.name}: {name!r} has no form that is the same in every process, which "
             f"dedup needs: {error}. Let dedup_on name other arguments, or be a function of them."

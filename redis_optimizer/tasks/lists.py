@@ -97,7 +97,7 @@ class Lists:
             try:
                 message, _, routing_key = json.loads(content)
                 yield tag, str(routing_key), self.step_of(message["properties"].get("priority"))
-            except (AttributeError, LookupError, TypeError, ValueError):
+            except (AttributeError, LookupError, RecursionError, TypeError, ValueError):
                 continue  # not a message of kombu's
 
     def due(self, most: int) -> Iterator[tuple[bytes, str, str]]:
@@ -110,7 +110,7 @@ class Lists:
         for tag, content in islice(contents, most):
             try:
                 headers = json.loads(content)[0]["headers"]
-            except (AttributeError, LookupError, TypeError, ValueError):
+            except (AttributeError, LookupError, RecursionError, TypeError, ValueError):
                 continue
             if headers.get("eta"):
                 yield tag, str(headers.get("task")), str(headers["eta"])
@@ -125,7 +125,9 @@ class Lists:
             message: ReceivedMessage = self._channel.Message(
                 json.loads(content), channel=self._channel
             )
-        except (AttributeError, KeyError, TypeError) as error:
+            if not isinstance(message.headers, dict):
+                raise TypeError("it has no headers")
+        except (AttributeError, LookupError, RecursionError, TypeError) as error:
             raise ValueError(f"not a message of kombu's: {error!r}") from error
         return message
 

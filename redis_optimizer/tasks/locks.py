@@ -138,7 +138,7 @@ def milliseconds(seconds: float) -> int:
 
 def text(value: Any) -> str:
     """Return what a server sent: kombu's clients do not decode."""
-    return value.decode() if isinstance(value, bytes) else str(value)
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
 
 
 class _Lost(Exception):

@@ -6,6 +6,8 @@ from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 
+from redis_optimizer.conf import MOST, MOST_AWAITED, show
+
 __all__ = ["check_options"]
 
 
@@ -33,9 +35,9 @@ def check_options(name: str, options: Mapping[str, Any]) -> None:
 def _whole(name: str, options: Mapping[str, Any], option: str, *, least: int) -> None:
     value = options.get(option)
     if value is not None and (
-        isinstance(value, bool) or not isinstance(value, int) or value < least
+        isinstance(value, bool) or not isinstance(value, int) or not least <= value <= MOST
     ):
-        raise _wrong(name, option, f"must be a whole number, {least} or more", value)
+        raise _wrong(name, option, f"must be a whole number from {least} to {MOST:,}", value)
 
 
 def _seconds(name: str, options: Mapping[str, Any], option: str) -> None:
@@ -44,7 +46,9 @@ def _seconds(name: str, options: Mapping[str, Any], option: str) -> None:
         isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < inf
     ):
         raise _wrong(name, option, "must be a number of seconds, 0 or more", value)
+    if value is not None and value > MOST_AWAITED:
+        raise _wrong(name, option, f"must be a number of seconds, {MOST_AWAITED:,} or less", value)
 
 
 def _wrong(name: str, option: str, must: str, value: object) -> ImproperlyConfigured:
-    return ImproperlyConfigured(f"Task {name}: {option} {must}, not {value!r}.")
+    return ImproperlyConfigured(f"Task {name}: {option} {must}, not {show(value)}.")

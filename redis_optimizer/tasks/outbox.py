@@ -166,7 +166,7 @@ class Outbox:
             for buffer in filter(None, map(self._shelf.buffers.get, kinds)):
                 buffer.expect()
                 if force:
-                    buffer.release()
+                    buffer.release(whole=True)
         if self._acquire(timeout=PATIENCE):
             try:
                 for kind in kinds:
@@ -191,7 +191,7 @@ class Outbox:
             before = set(self._shelf.jobs)
             for buffer in self._shelf.buffers.values():
                 buffer.expect()
-                buffer.release()
+                buffer.release(whole=True)
             self._wake.notify_all()
             if timeout:
                 self._awaiting += 1

@@ -9,9 +9,11 @@ import binascii
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, overload
 
+from redis_optimizer.conf import is_text
+from redis_optimizer.tasks.headers import is_sound
 from redis_optimizer.tasks.message import Message
 
-__all__ = ["Jobs", "pack", "unpack"]
+__all__ = ["Jobs", "NewerVersion", "named", "pack", "unpack"]
 
 VERSION: Final = 1
 
@@ -28,6 +30,10 @@ _FIELDS: Final = {
 _SCALARS: Final = frozenset({str, int, float, bool, type(None)})
 
 
+class NewerVersion(ValueError):
+    """It is of a version of the format that a later release writes."""
+
+
 class Jobs(Sequence[Message]):
     """Jobs as they are packed, each a `Message` once it is asked for.
 
@@ -35,28 +41,37 @@ class Jobs(Sequence[Message]):
         packed: What `pack` made.
 
     Raises:
+        NewerVersion: whoever is of a later release can read it.
         ValueError: it is something else; the text says what is wrong.
     """
 
     def __init__(self, packed: Any) -> None:
-        if not isinstance(packed, Mapping) or packed.get("version") != VERSION:
+        version = packed.get("version") if isinstance(packed, Mapping) else None
+        if type(version) is int and version > VERSION:
+            raise NewerVersion(f"it is of version {version}")
+        if version != VERSION:
             raise ValueError("it has no version that is known here")
         try:
-            self._common = [(dict(same), list(own)) for same, own in packed["common"]]
-            (self._fields, _), (self._headers, own), _ = self._common
+            self._common = [(_names(same), list(_names(own))) for same, own in packed["common"]]
+            (self._fields, own_fields), (self._headers, own), _ = self._common
             self._rows = list(packed["jobs"])
             self._made: dict[int, Message] = {}
             # Many jobs of one task are the rule: what they share is checked once.
-            self._is_checked = self._fields.keys() == _FIELDS.keys()
+            self._is_checked = self._fields.keys() == _FIELDS.keys() and not own_fields
             if self._is_checked:
                 _check(self._fields)
+            self.unsound = _unsound(self._headers, self._rows)
             for index, row in enumerate(self._rows):
                 if not (self._is_checked and "id" in own and _is_usual(*row)):
                     self[index]  # it tells what is wrong
-        except (AttributeError, LookupError, TypeError) as error:
+        except (AttributeError, LookupError, RecursionError, TypeError) as error:
             raise ValueError(f"it is not made as an envelope is: {error!r}") from error
         if not self._rows:
             raise ValueError("it is empty")
+
+    unsound: dict[int, str]
+    """The jobs, by place, that a worker must not begin: Celery would fail in its main process. The
+    name of the header that is at fault."""
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -104,7 +119,7 @@ class Jobs(Sequence[Message]):
             {**same, **dict.fromkeys(own, identity), **rest}
             for (same, own), rest in zip(self._common, rests, strict=True)
         )
-        if not isinstance(identity, str) or headers.get("id") != identity:
+        if not _is_text(identity) or headers.get("id") != identity:
             raise ValueError(
                 f"the id of a job is {identity!r}, in its headers {headers.get('id')!r}"
             )
@@ -146,22 +161,60 @@ def unpack(packed: Any) -> list[Message]:
     return list(Jobs(packed))
 
 
+def named(packed: Any) -> dict[str, str]:
+    """Return what can be told of the jobs in what is no envelope, or a broken one.
+
+    Returns:
+        The name of the task of each job, by the job's id; "" where it cannot be told.
+    """
+    try:
+        same, rows = packed["common"][0][0], packed["jobs"]
+        ids = [row[0] for row in rows if isinstance(row, list) and row and _is_text(row[0])]
+        task = same.get("task", "")
+    except (AttributeError, LookupError, TypeError):
+        return {}
+    return dict.fromkeys(ids, task if _is_text(task) else "")
+
+
+def _names(names: Any) -> Any:
+    """Return a dict or a list whose names are texts."""
+    if type(names) not in (dict, list) or not all(type(name) is str for name in names):
+        raise TypeError(f"{type(names).__name__} of other things than names")
+    return names
+
+
+def _is_text(value: Any) -> bool:
+    """Tell whether a value is a text that can be sent."""
+    # As a rule it is ASCII, which the text itself knows.
+    return type(value) is str and (value.isascii() or is_text(value))
+
+
 def _is_usual(
     identity: Any, body: Any, fields: Any = None, headers: Any = None, properties: Any = None
 ) -> bool:
     """Tell whether a job differs from the others in nothing that must be looked at."""
     return (
-        type(identity) is str
-        and type(body) is str
+        _is_text(identity)
+        and _is_text(body)
         and type(headers) is type(properties) is dict
         and fields == {}
         and "id" not in headers
     )
 
 
+def _unsound(common: Part, rows: Sequence[Any]) -> dict[int, str]:
+    faults = {name for name in common if not is_sound(name, common[name])}
+    found: dict[int, str] = {}
+    for index, (_, _, _, own, *_) in enumerate(rows):
+        for name in (*own, *faults):
+            if not is_sound(name, own.get(name, common.get(name))):
+                found[index] = name
+    return found
+
+
 def _check(fields: Part) -> None:
     for name, kind in _FIELDS.items():
-        if type(fields[name]) is not kind:
+        if type(fields[name]) is not kind or (kind is str and not _is_text(fields[name])):
             raise ValueError(f"the {name} of a job is {fields[name]!r}")
 
 
@@ -198,8 +251,8 @@ def _write_body(body: str | bytes) -> Any:
 
 
 def _read_body(body: Any) -> str | bytes:
-    if isinstance(body, str):
-        return body
+    if _is_text(body):
+        return body  # type: ignore[no-any-return]
     try:
         return base64.b64decode(body["base64"], validate=True)
     except (KeyError, TypeError, binascii.Error) as error:

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import redis
 from celery import Celery
+from redis.exceptions import ResponseError
 
 from redis_optimizer.tasks.kombu import broker_client, visibility_timeout
 from redis_optimizer.tasks.names import root
@@ -67,10 +68,22 @@ def save(app: Celery, records: Mapping[str, bytes]) -> None:
             pipeline.execute()
 
 
-def load(app: Celery, client: redis.Redis, identity: str) -> bytes:
-    """Return the record of an envelope; an empty one where there is none."""
-    found: Any = client.get(_key(app, identity))
-    return found or b""
+def load(app: Celery, client: redis.Redis, identity: str, size: int) -> Bits:
+    """Return the record of an envelope; an empty one where there is none.
+
+    Args:
+        app: Whose broker.
+        client: Of its server.
+        identity: The envelope's.
+        size: Number of its jobs.
+    """
+    try:  # no more than such a record has, whatever is there
+        found: Any = client.getrange(_key(app, identity), 0, (size - 1) // 8)
+    except ResponseError as error:
+        if not str(error).startswith("WRONGTYPE"):
+            raise
+        found = b""  # a record of ours it is not
+    return Bits(size, found)
 
 
 def forget(app: Celery, identities: Iterable[str]) -> None:

@@ -6,7 +6,7 @@ events, acknowledgement, retries and lost children are Celery's own code, job by
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, Final
 
@@ -18,19 +18,23 @@ from kombu.message import Message as ReceivedMessage
 from redis_optimizer.tasks import progress
 from redis_optimizer.tasks.counts import counter
 from redis_optimizer.tasks.dispatcher import Dispatcher
-from redis_optimizer.tasks.envelope import NAME, read, unpack
+from redis_optimizer.tasks.envelope import NAME, NewerVersion, read, unpack
 from redis_optimizer.tasks.feed import POOL, UNBOUNDED, Feed
 from redis_optimizer.tasks.kombu import broker_client, send
-from redis_optimizer.tasks.message import Message
 from redis_optimizer.tasks.opened import JobMessage, OpenEnvelope, Unit
+from redis_optimizer.tasks.packed import Jobs
 from redis_optimizer.tasks.progress import Bits
 from redis_optimizer.tasks.records import BROKER_ERRORS
+from redis_optimizer.tasks.unopened import as_it_came, jobs_named, tell_failed
 
 __all__ = ["EnvelopeTask", "Opener", "batch"]
 
 logger = logging.getLogger(__name__)
 
 RETRY_AFTER: Final = 5.0  # seconds
+
+REST: Final = 5.0
+"""Seconds for which a worker leaves envelopes alone that came with one of a later release."""
 
 
 class Opener:
@@ -66,22 +70,48 @@ class Opener:
             celery.exceptions.InvalidTaskError: it is malformed. Celery logs that with the body,
                 and rejects the message.
         """
-        identity = str(message.headers.get("id"))
+        identity = message.headers.get("id")
         try:
+            if not isinstance(identity, str):
+                raise ValueError("it has no id")
             jobs = read(message.body, message.content_type, message.content_encoding)
+        except NewerVersion as error:
+            self._leave(message, ack, error)
+            return
         except ValueError as error:
-            raise InvalidTaskError(f"envelope {identity} cannot be read: {error}") from error
+            said = f"envelope {identity} cannot be read: {error}"
+            tell_failed(self._app, jobs_named(message), InvalidTaskError(said))
+            # It is not kept here, nor its cause: they would keep each other, and what was decoded.
+            raise InvalidTaskError(said) from None
         self._callbacks = callbacks
         if (known := self.feed.envelopes.get(identity)) is not None:
             self._drop(message, known, ack)
             return
         counter.open(len(jobs))
+        if jobs.unsound:
+            self._fail_unsound(identity, jobs)
         if message.headers.get("redelivered") or message.delivery_info.get("redelivered"):
             self._open_again(identity, jobs, ack)
             return
         logger.debug("Envelope %s of %d jobs received", identity, len(jobs))
         envelope = OpenEnvelope(identity, message, ack, jobs)
+        envelope.finish(jobs.unsound)
         self.feed.add(envelope, self._units(envelope))
+
+    def _fail_unsound(self, identity: str, jobs: Jobs) -> None:
+        """Leave out jobs that would take the worker with them; their neighbours go on.
+
+        Raises:
+            celery.exceptions.InvalidTaskError: there are no others.
+        """
+        names = ", ".join(sorted(set(jobs.unsound.values())))
+        reason = InvalidTaskError(
+            f"envelope {identity} has jobs with headers that are not as Celery makes them: {names}"
+        )
+        unsound = {jobs.id(index): jobs.field(index, "task") for index in jobs.unsound}
+        tell_failed(self._app, unsound, reason)
+        if len(jobs.unsound) == len(jobs):
+            raise reason
 
     def _drop(self, message: ReceivedMessage, known: OpenEnvelope, ack: Callable[..., Any]) -> None:
         """Leave it at the copy that is open: the producer, or the broker, sent it twice."""
@@ -89,15 +119,47 @@ class Opener:
         if message.delivery_tag != known.message.delivery_tag:  # else they have one ack in common
             ack(logger, self._consumer.connection_errors)
 
-    def _open_again(self, identity: str, jobs: Sequence[Message], ack: Callable[..., Any]) -> None:
+    def _leave(
+        self, message: ReceivedMessage, ack: Callable[..., Any], reason: NewerVersion
+    ) -> None:
+        """Put an envelope back, behind the others, and take none for a while.
+
+        Workers of the release that sent it are there, or will be.
+        """
+        identity, queue = message.headers["id"], message.delivery_info["routing_key"]
+        try:
+            send(self._app, [as_it_came(message)])
+        except BROKER_ERRORS as error:
+            logger.error(
+                "Envelope %s could not be put back, again in %d s: %s", identity, RETRY_AFTER, error
+            )
+            retry = partial(self._leave_still, message, ack, reason)
+            self._consumer.timer.call_after(RETRY_AFTER, self._soon, (retry,))
+            return
+        logger.warning(
+            "Envelope %s is left in the queue %s: %s, which this worker does not know. It takes no "
+            "more envelopes for %d s. To have it done with, start workers of the later release.",
+            identity,
+            queue,
+            reason,
+            REST,
+        )
+        self.feed.rest(message.channel, REST)
+        ack(logger, self._consumer.connection_errors)
+
+    def _open_again(self, identity: str, jobs: Jobs, ack: Callable[..., Any]) -> None:
         """Send what is not known to be done, each job alone.
 
         One of them may be what killed the worker that had it: it takes no other with it twice.
         """
         try:
             with broker_client(self._app) as client:
-                record = progress.load(self._app, client, identity) if client else b""
-            finished = Bits(len(jobs), record)
+                size = len(jobs)
+                finished = (
+                    progress.load(self._app, client, identity, size) if client else Bits(size)
+                )
+            for index in jobs.unsound:
+                finished.add(index)
             left = [job.again() for index, job in enumerate(jobs) if index not in finished]
             send(self._app, left)
         except BROKER_ERRORS as error:
@@ -105,8 +167,8 @@ class Opener:
             logger.error(
                 "Envelope %s could not be divided, again in %d s: %s", identity, RETRY_AFTER, error
             )
-            retry = partial(self._retry, identity, jobs, ack)
-            self._consumer.timer.call_after(RETRY_AFTER, retry)
+            retry = partial(self._open_still, identity, jobs, ack)
+            self._consumer.timer.call_after(RETRY_AFTER, self._soon, (retry,))
             return
         logger.warning(
             "Envelope %s came again: %d of its %d jobs were done, the others are sent singly",
@@ -115,25 +177,31 @@ class Opener:
             len(jobs),
         )
         ack(logger, self._consumer.connection_errors)
-        if record:
+        if finished.left < len(jobs):
             with contextlib.suppress(*BROKER_ERRORS):  # it lapses
                 progress.forget(self._app, [identity])
 
-    def _retry(self, *divided: Any) -> None:
+    def _soon(self, act: Callable[[], Any]) -> None:
         if not self._consumer.hub:  # the timer is a thread of its own
-            self._consumer.call_soon(self._open_still, *divided)
+            self._consumer.call_soon(act)
         else:
-            self._open_still(*divided)
+            act()
 
     def _open_still(self, *divided: Any) -> None:
         if self.feed.is_open:  # else its channel is gone, or going: the broker has it again
             self._open_again(*divided)
+
+    def _leave_still(self, *left: Any) -> None:
+        if self.feed.is_open:
+            self._leave(*left)
 
     def _units(self, envelope: OpenEnvelope) -> list[Unit]:
         units: dict[Any, tuple[list[int], dict[str, Any]]] = {}
         jobs, previous, runs = envelope.jobs, "", 0
         for index in range(len(jobs)):
             name = jobs.field(index, "task")
+            if index in jobs.unsound:
+                continue
             limits = jobs.header(index, "timelimit") or ()
             options = self._options(name, any(limits), bool(jobs.header(index, "eta")))
             key: Any
@@ -151,7 +219,7 @@ class Opener:
         """Return what is to be said of a unit with a job."""
         if has_eta:
             return {"lane": UNBOUNDED}
-        if self._consumer.task_buckets[name]:
+        if self._consumer.task_buckets.get(name):
             # A rate limit counts jobs: with one, even those of a bulk task run one by one.
             return {"lane": name}
         task = self._app.tasks.get(name)

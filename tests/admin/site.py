@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import django
 from django.db import connection
 from django.test import Client, override_settings
 
@@ -59,6 +60,16 @@ ACTIONS = {
 """The last part of each URL, and the permission that it takes."""
 
 POLICY = "default-src 'self'"
+if django.VERSION >= (6, 1):  # whose admin has nonces, too: nothing else may run then
+    SETTINGS["MIDDLEWARE"][-1] = "django.middleware.csp.ContentSecurityPolicyMiddleware"
+    SETTINGS["TEMPLATES"][0]["OPTIONS"]["context_processors"] += [
+        "django.template.context_processors.csp"
+    ]
+    SETTINGS["SECURE_CSP"] = {
+        "default-src": ["'self'"],
+        "script-src": ["<CSP_NONCE_SENTINEL>"],
+        "style-src": ["<CSP_NONCE_SENTINEL>"],
+    }
 
 
 def policy(get_response: Any) -> Any:

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from django.contrib.messages import get_messages
 from django.test import Client
 from django.urls import reverse
 
@@ -67,8 +68,12 @@ def test_its_permission_is_enough(name: str, log_in: LogIn) -> None:
 @pytest.mark.parametrize("name", ACTIONS)
 def test_actions_are_posts_with_a_token(name: str, log_in: LogIn) -> None:
     client = log_in(VIEW, ACTIONS[name], enforce_csrf_checks=True)
-    assert client.get(f"{PAGE}{name}/").status_code == 405
     assert client.post(f"{PAGE}{name}/", {"confirmed": "yes"}).status_code == 403
+    # Whose session is over presses a button, logs in, and is sent to where the button led.
+    response = client.get(f"{PAGE}{name}/", {"confirmed": "yes", "part": "cache"})
+    assert (response.status_code, response["Location"]) == (302, PAGE)
+    (told,) = get_messages(response.wsgi_request)
+    assert str(told) == "Nothing was done. Press the button again."
 
 
 def test_the_index_has_one_entry(log_in: LogIn) -> None:

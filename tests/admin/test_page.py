@@ -2,13 +2,17 @@
 
 import os
 import signal
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import redis
+from celery import Celery
 from django.test import Client
 
+from redis_optimizer import switches
 from redis_optimizer.embedded import EmbeddedServer
+from redis_optimizer.stats import orders
 from tests.admin.conftest import LogIn
 from tests.admin.site import ACTIONS, DATA, PAGE
 from tests.servers import wait_until
@@ -40,19 +44,108 @@ def test_it_shows_all_processes_and_the_server(
     assert f"Server 127.0.0.1:{server.port}/0" in text
     assert "noeviction" in text
     assert "PUBLISH" in text
+    rows = client.get(PAGE).context["processes"]
+    assert [(row["connections"], row["connected_for"]) for row in rows] == [
+        ("2", "broker 0, cache 1, channel 1, results 0")
+    ] * 2
 
 
+def count(client: redis.Redis) -> int:
+    """Return the commands that a server counted, but for ours and heartbeats of channels."""
+    calls = {name: each["calls"] for name, each in client.info("commandstats").items()}
+    return sum(calls.values()) - calls["cmdstat_config|resetstat"] - calls.get("cmdstat_ping", 0)
+
+
+@pytest.mark.parametrize("asks", [False, True], ids=["free", "password"])
 def test_a_refresh_costs_what_it_says_and_no_more_than_it_may(
-    client: Client, processes: list[Reader], admin: redis.Redis
+    client: Client,
+    processes: list[Reader],
+    admin: redis.Redis,
+    server: EmbeddedServer,
+    settings: Any,
+    asks: bool,
 ) -> None:
+    if asks:
+        admin.execute_command("ACL", "SETUSER", "asker", "on", ">secret", "~*", "&*", "+@all")
+        location = server.url.replace("://", "://asker:secret@")
+        settings.CACHES = {"default": settings.CACHES["default"] | {"LOCATION": location}}
     client.get(DATA)  # connects
     admin.config_resetstat()
     found = client.get(DATA).json()
-    calls = {name: count["calls"] for name, count in admin.info("commandstats").items()}
-    del calls["cmdstat_config|resetstat"]
-    assert found["commands"] == sum(calls.values())
+    assert found["commands"] == count(admin) == 2 + 2 * asks + len(processes) + 2
     assert found["commands"] - len(processes) + 8 <= LARGEST
     assert client.get(PAGE).context["seen"].commands == found["commands"]
+    assert found["cost"] == f"This refresh cost {found['commands']} commands."
+
+
+def test_what_is_switched_off_is_read_where_nobody_tells(
+    client: Client, settings: Any, admin: redis.Redis
+) -> None:
+    settings.REDIS_OPTIMIZER = {"NAMESPACE": "another"}
+    orders.switch("dedup", False, by="bob")
+    switches.reset()
+    client.get(DATA)
+    admin.config_resetstat()
+    found = client.get(DATA).json()
+    assert found["commands"] == count(admin) == 2 + 2 + 1
+    assert "by bob" in found["parts"]["banner"]
+
+
+class TestBroker:
+    @pytest.fixture
+    def broker(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[EmbeddedServer, Celery]]:
+        """Run a server of the broker's own, that asks for a password."""
+        with EmbeddedServer(args=("--requirepass", "Pa55w0rd")) as own:
+            app = Celery(broker=f"redis://:Pa55w0rd@127.0.0.1:{own.port}/3", set_as_current=False)
+            monkeypatch.setattr("celery.app.app_or_default", lambda: app)
+            yield own, app
+
+    def test_it_is_shown_for_two_commands(
+        self,
+        client: Client,
+        processes: list[Reader],
+        admin: redis.Redis,
+        broker: tuple[EmbeddedServer, Celery],
+    ) -> None:
+        own, _app = broker
+        with redis.Redis(port=own.port, password="Pa55w0rd") as its:
+            before = sum(each["calls"] for each in its.info("commandstats").values())
+            admin.config_resetstat()
+            first = client.get(DATA).json()["commands"] - count(admin)
+            after = sum(each["calls"] for each in its.info("commandstats").values())
+            assert first == after - before - 1  # our INFO
+            its.config_resetstat()
+            admin.config_resetstat()
+            found = client.get(DATA).json()
+            assert found["commands"] - count(admin) == count(its) == 2
+            assert len(its.client_list()) == 1  # nothing stays open
+        shown = found["parts"]["servers"]
+        assert f"Broker 127.0.0.1:{own.port}/3" in shown
+        assert "Pa55w0rd" not in shown
+
+    def test_where_a_cache_is_it_is_not_shown_again(
+        self, client: Client, broker: tuple[EmbeddedServer, Celery], server: EmbeddedServer
+    ) -> None:
+        _own, app = broker
+        costs = []
+        for host in ("127.0.0.1", "localhost"):
+            app.conf.broker_url = f"redis://{host}:{server.port}/5"
+            from redis_optimizer.admin import broker as broker_module
+
+            broker_module._ways.clear()
+            assert "Broker" not in text_of(client)
+            costs.append(client.get(DATA).json()["commands"])
+        assert costs[1] - costs[0] == 1  # by its address it is not even asked
+
+    def test_when_it_does_not_answer_that_is_said(
+        self, client: Client, broker: tuple[EmbeddedServer, Celery]
+    ) -> None:
+        own, _app = broker
+        own.stop()
+        text = text_of(client)
+        assert "Broker" in text
+        assert "It says nothing of itself" in text
+        assert "Pa55w0rd" not in text
 
 
 def test_a_look_opens_no_channel_and_keeps_no_connection(
@@ -106,6 +199,8 @@ def test_without_redis_it_says_so(client: Client, settings: Any) -> None:
     text = text_of(client)
     assert "Redis does not answer" in text
     assert "LOCATION" in text
+    tiles = client.get(DATA).json()["parts"]["tiles"]
+    assert tiles.count('ro-value">-<') == tiles.count("no process answered") == 5
 
 
 def test_switched_off_by_the_settings_it_says_so(client: Client, settings: Any) -> None:

@@ -1,6 +1,7 @@
 """BREAKER_AFTER: a server that does not answer is left alone, and found again."""
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -375,6 +376,25 @@ def test_it_costs_no_command(url: str, admin: redis.Redis) -> None:
                     outcome(partial(call, cache))
             costs.append(calls)
     assert costs[0] == costs[1]
+
+
+def test_what_is_served_stale_leaves_nothing_to_the_garbage_collector(own: EmbeddedServer) -> None:
+    cache = make(own, {**QUICK, "STALE_IF_ERROR": 60})
+    keep(cache, {"k": 1, "l": 2})
+    own.kill()
+    wait_until(lambda: not cache.tier.ready)
+    fail(cache)
+    hold(cache)
+    gc.disable()
+    try:
+        gc.collect()
+        for _ in range(1000):
+            cache.get("k")
+            cache.get_many(["k", "l"])
+            cache.has_key("k")
+        assert gc.collect() < 1000  # what there is, is of the channel, which tries to connect
+    finally:
+        gc.enable()
 
 
 def test_where_it_is_off_a_dead_server_is_asked_each_time(own: EmbeddedServer) -> None:

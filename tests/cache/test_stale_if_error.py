@@ -296,7 +296,9 @@ def test_it_costs_no_command(url: str, admin: redis.Redis) -> None:
     for l1 in (QUIET, {**QUIET, "STALE_IF_ERROR": 60}):
         cache = tiered(url, l1=l1)
         cache.ttl("k")  # connects
-        with counted(admin) as calls:
+        # Deaf: whether the invalidation of an own write comes before or after what is read next is
+        # kept, is a matter of luck, and so is a GET.
+        with deaf(cache), counted(admin) as calls:
             cache.set_many({"k": 1, "l": 2})
             cache.get_many(["k", "l", "m"])
             cache.get("k")

@@ -1,18 +1,23 @@
 """The cache, switched off and on while it is used."""
 
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 import redis
 from django.test import override_settings
 
-from redis_optimizer.cache import TieredCache
+from redis_optimizer.cache import ServerUnavailable, TieredCache
+from redis_optimizer.cache.counts import channel_totals
+from redis_optimizer.cache.outage import guard_of
+from redis_optimizer.embedded import EmbeddedServer
 from redis_optimizer.switches import State, learn
 from tests.servers import wait_until
 
 from .caches import QUICK, QUIET, counted, is_kept, keep, plain, tiered
+from .test_outages import CALLS, POOL
 
 
 class Switch:
@@ -50,8 +55,12 @@ USES: list[Callable[[Any], Any]] = [
 ]
 
 
+GUARDED = {"STALE_IF_ERROR": 60}
+
+
+@pytest.mark.parametrize(("l1", "after"), [({}, 0), (GUARDED, 3)], ids=["alone", "guarded"])
 def test_switched_off_it_sends_what_it_sends_without_the_package(
-    url: str, admin: redis.Redis, switch: Switch
+    url: str, admin: redis.Redis, switch: Switch, l1: Any, after: int
 ) -> None:
     with override_settings(REDIS_OPTIMIZER={"ENABLED": False}):
         bare = tiered(url, ready=False)
@@ -63,15 +72,86 @@ def test_switched_off_it_sends_what_it_sends_without_the_package(
                 seen.append(use(bare))
             calls.append(sent)
     admin.flushall()
-    cache = tiered(url)
-    keep(cache, {"a": 1, "b": 2})
+    with override_settings(REDIS_OPTIMIZER={"BREAKER_AFTER": after}):
+        cache = tiered(url, l1={**QUIET, **l1})
+        keep(cache, {"a": 1, "b": 2})
+        switch(False)
+        for use, sent, answer in zip(USES, calls, seen, strict=True):
+            with counted(admin) as now:
+                assert use(cache) == answer
+            assert now == sent
+        assert cache.stats()["coherence"] == "off"
+        assert cache.stats()["valid_entries"] == 0
+        assert cache.stats()["breaker"] == "off"
+
+
+@pytest.fixture
+def lost(switch: Switch) -> Iterator[TieredCache]:
+    """Return a cache that knows a value, whose server is dead, and whose breaker is open."""
+    with EmbeddedServer() as own, override_settings(REDIS_OPTIMIZER={"BREAKER_AFTER": 3}):
+        cache = tiered(own.url, l1={**QUICK, **GUARDED}, CONNECTION_POOL_KWARGS=POOL)
+        keep(cache, {"a": 1})
+        own.kill()
+        wait_until(lambda: not cache.tier.ready)
+        for _ in range(3):
+            with pytest.raises(redis.ConnectionError):
+                cache.ttl("a")
+        assert cache.get("a") == 1
+        assert cache.stats()["breaker"] in ("open", "half-open")
+        yield cache
+
+
+def test_switched_off_it_fails_as_without_the_package(lost: TieredCache, switch: Switch) -> None:
+    served = lost.stats()["stale_served"]
     switch(False)
-    for use, sent, answer in zip(USES, calls, seen, strict=True):
-        with counted(admin) as now:
-            assert use(cache) == answer
-        assert now == sent
-    assert cache.stats()["coherence"] == "off"
-    assert cache.stats()["valid_entries"] == 0
+    assert (lost.stats()["breaker"], channel_totals()["breakers"]) == ("off", {})
+    for call in CALLS.values():
+        for _ in range(4):  # more often than the breaker allows
+            with pytest.raises(redis.ConnectionError) as caught:
+                call(lost)
+            assert not isinstance(caught.value, ServerUnavailable)
+    assert lost.stats()["stale_served"] == served
+
+
+def test_on_again_the_breaker_begins_anew_and_nothing_of_before_is_known(
+    lost: TieredCache, switch: Switch
+) -> None:
+    switch(False)
+    with pytest.raises(redis.ConnectionError):
+        lost.set("a", 2)
+    switch(True)
+    for _ in range(3):
+        with pytest.raises(redis.ConnectionError) as caught:
+            lost.get("a")
+        assert not isinstance(caught.value, ServerUnavailable)
+    with pytest.raises(ServerUnavailable):
+        lost.get("a")
+
+
+def test_a_call_that_fails_after_it_was_switched_off_does_not_count(
+    url: str, switch: Switch
+) -> None:
+    with override_settings(REDIS_OPTIMIZER={"BREAKER_AFTER": 1}):
+        guard = guard_of(redis.ConnectionPool.from_url(url))
+
+    def fail() -> None:
+        switch(False)
+        raise redis.ConnectionError
+
+    with pytest.raises(redis.ConnectionError):
+        guard.run(fail)
+    switch(True)
+    assert guard.state == "closed"
+
+
+def test_a_breaker_that_opens_as_it_is_switched_off_refuses_nobody(
+    url: str, switch: Switch
+) -> None:
+    with override_settings(REDIS_OPTIMIZER={"BREAKER_AFTER": 1}):
+        guard = guard_of(redis.ConnectionPool.from_url(url))
+    switch(False)
+    guard._breaker.fail(time.monotonic(), "by a thread that had asked before")  # type: ignore[union-attr]
+    assert guard.run(lambda: 7) == 7
 
 
 def test_nothing_from_before_is_served_when_it_is_on_again(

@@ -30,10 +30,14 @@ class Desk:
 
         self.key = "t:key"
         self.found: list[bytes | None] = []
+        self.replaced: tuple[bool, bool] | None = None
         self.flushes = 0
 
     def on_connect(self, line: Line) -> None:
-        self.found.append(line.read(self.key))
+        self.found.append(found := line.read(self.key))
+        if found is not None:
+            others = line.replace(self.key, b"others", b"")
+            self.replaced = others, line.replace(self.key, found, found + b" replaced")
 
     def on_flushed(self, line: Line) -> None:
         self.flushes += 1
@@ -204,6 +208,8 @@ def test_what_was_said_earlier_is_read_when_it_connects_and_when_it_does_so_agai
         client.client_kill_filter(_id=client_id)
         listener.wait("up", 2)
         assert desk.found == [None, b"said"]
+        assert desk.replaced == (False, True)
+        assert client.get(desk.key) == b"said replaced"
         listener.wait("up", 2)
         channel.stop()
 

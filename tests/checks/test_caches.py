@@ -245,7 +245,8 @@ class TestOutages:
     def test_w004_a_breaker_without_a_timeout(self) -> None:
         assert found(other=self.PLAIN) == []
         with override_settings(REDIS_OPTIMIZER={"BREAKER_AFTER": 3}):
-            timed = alias(OPTIONS={"SOCKET_TIMEOUT": 1})
+            # django-redis keeps a pool for each URL: not another test's.
+            timed = alias(location="redis://127.0.0.1:4/0", OPTIONS={"SOCKET_TIMEOUT": 1})
             assert found(default=timed, other=self.PLAIN) == [("redis_optimizer.W004", "other")]
 
     def test_a_breaker_with_a_timeout_is_right(self) -> None:

@@ -134,6 +134,20 @@ def test_a_class_stays_what_it_was() -> None:
     # kombu makes a class of its own from ours: what it adds must not be lost.
     heir = type("Heir", (made,), {})
     assert uncounted(heir) is heir
+    assert issubclass(counting(heir, "channel"), heir)
+
+
+def test_an_heir_of_a_class_that_counts_is_counted_for_another_purpose(
+    pool: ConnectionPool, server: EmbeddedServer
+) -> None:
+    heir = type("Heir", (pool.connection_class,), {})
+    theirs = ConnectionPool(heir, host=HOST, port=server.port)
+    with sending("cache") as cache, sending("channel") as channel:
+        connection = channel_connection(theirs, timeout=5, protocol=2)
+        connection.send_command("PING")
+        connection.read_response()
+    connection.disconnect()
+    assert (cache, channel) == ([0], [1])
 
 
 def test_a_channel_beside_a_pool_of_kombus_event_loop_is_counted_once(

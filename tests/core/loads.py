@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 
-PATIENCE = 20.0  # seconds after which a test has failed, never reached otherwise
+PATIENCE = 60.0  # seconds after which a test has failed, never reached otherwise
 
 
 def until(condition: Callable[[], bool]) -> None:

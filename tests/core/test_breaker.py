@@ -189,6 +189,16 @@ class TestOpen:
         assert breaker.admits()
         assert not breaker.admits(), "one at a time"
 
+    def test_it_is_closed_without_a_word(self, breaker: Breaker, clock: Clock, told: Told) -> None:
+        clock.advance(1)
+        assert not breaker.admits()
+        breaker.forget()
+        assert breaker.state == "closed"
+        assert breaker.admits()
+        fail(breaker)  # the probe that was under way: one failure like any other
+        assert breaker.state == "closed"
+        assert told.closed == []
+
     def test_a_forked_child_begins_with_a_closed_one(self, breaker: Breaker) -> None:
         breaker.reset()
         assert breaker.state == "closed"

@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 import redis
-from django.core.cache.backends.redis import RedisCache as DjangoRedisCache
 from django_redis.cache import RedisCache
 
 from redis_optimizer.doctor import Evidence, Severity, examine
@@ -15,10 +14,8 @@ from tests.doctor.sites import (
     cache_on,
     counted,
     diagnose,
-    found,
     is_free_of,
     one,
-    watch,
 )
 
 DJANGO = "django.core.cache.backends.redis.RedisCache"
@@ -68,6 +65,22 @@ class TestPlainBackend:
         assert finding.at_most
         assert finding.arithmetic.endswith("(with those of result_backend)")
 
+    def test_reads_of_several_on_one_server_are_counted_once(
+        self, own: EmbeddedServer, client: redis.Redis
+    ) -> None:
+        caches = {
+            "default": cache_on(own, backend=PLAIN),
+            "other": cache_on(own, backend=DJANGO, KEY_PREFIX="u"),
+        }
+        finding = one(diagnose(lambda: client.get("a"), CACHES=caches), "plain-backend")
+        assert finding.what.startswith(f'CACHES["default"], CACHES["other"]: {PLAIN} and {DJANGO}')
+        assert finding.change == (
+            'CACHES["default"]["BACKEND"] = CACHES["other"]["BACKEND"] = '
+            '"redis_optimizer.cache.TieredCache"'
+        )
+        assert finding.saves == 8_640
+        assert "(with those of" not in finding.arithmetic
+
     def test_a_tier_is_none(self, own: EmbeddedServer) -> None:
         locmem = {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}
         report = diagnose(CACHES={"default": cache_on(own), "local": locmem})
@@ -96,7 +109,7 @@ class TestTierOff:
     def test_wrong_options_are_left_to_the_system_check(self, own: EmbeddedServer) -> None:
         settings = cache_on(own, OPTIONS={"L1": {"MAX_AGE": "long"}})
         report = diagnose(CACHES={"default": settings})
-        assert is_free_of(report, "tier-off", "ttl-coherence", "late-start")
+        assert is_free_of(report, "tier-off", "ttl-coherence")
 
 
 class TestTwoAliases:
@@ -130,35 +143,3 @@ class TestTwoAliases:
         json = {"SERIALIZER": "django_redis.serializers.json.JSONSerializer"}
         caches = {"default": cache_on(own), "other": cache_on(server, OPTIONS=json)}
         assert is_free_of(diagnose(CACHES=caches), "clashing-aliases")
-
-
-class TestPickle:
-    def examine(self, backend: type = RedisCache, **server: Any) -> Any:
-        options = server.pop("options", {})
-        there = Server(address="redis.example:6379", **({"is_local": False} | server))
-        alias = Alias(name="a", settings={"OPTIONS": options}, backend=backend, server=there)
-        return examine(Evidence(aliases=(alias,)), only=["pickle-untrusted"]).findings
-
-    def test_neither_tls_nor_a_password(self) -> None:
-        (finding,) = self.examine()
-        assert finding.severity is Severity.ERROR
-        assert "without TLS and without a password" in finding.what
-        (finding,) = self.examine(DjangoRedisCache)
-        assert '["serializer"]' in finding.change
-
-    @pytest.mark.parametrize("has", ["is_encrypted", "has_password"])
-    def test_one_of_them(self, has: str) -> None:
-        (finding,) = self.examine(**{has: True})
-        assert finding.severity is Severity.WARNING
-
-    def test_both_or_this_machine_or_no_pickle(self) -> None:
-        json = {"SERIALIZER": "django_redis.serializers.json.JSONSerializer"}
-        assert not self.examine(is_encrypted=True, has_password=True)
-        assert not self.examine(is_local=True)
-        assert not self.examine(options=json)
-        assert not self.examine(options={"SERIALIZER": "no.such.module"})
-
-    def test_a_server_on_this_machine_is_local(self, own: EmbeddedServer) -> None:
-        evidence = watch(CACHES={"default": cache_on(own, backend=PLAIN)})
-        assert [server.is_local for server in evidence.servers] == [True]
-        assert not found(examine(evidence), "pickle-untrusted")

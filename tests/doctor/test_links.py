@@ -63,7 +63,7 @@ class TestReconnecting:
         assert is_free_of(diagnose(connect_once, **with_options(own)), "reconnecting")
 
 
-class TestPools:
+class TestTimeouts:
     def test_no_timeout(self, own: EmbeddedServer) -> None:
         settings = with_options(own, CONNECTION_POOL_KWARGS={"socket_timeout": None})
         assert 'CACHES["default"]' in one(diagnose(**settings), "no-timeout").what
@@ -71,14 +71,10 @@ class TestPools:
     def test_a_timeout(self, own: EmbeddedServer) -> None:
         assert is_free_of(diagnose(**with_options(own, SOCKET_TIMEOUT=3)), "no-timeout")
 
-    def test_too_few_connections(self, own: EmbeddedServer) -> None:
-        settings = with_options(own, CONNECTION_POOL_KWARGS={"max_connections": 3})
-        assert "may have 3 connections" in one(diagnose(**settings), "small-pool").what
-
-    def test_few_connections_that_are_waited_for(self, own: EmbeddedServer) -> None:
+    def test_the_options_that_we_recommend(self, own: EmbeddedServer) -> None:
         options = cache_options(f"redis://127.0.0.1:{own.port}/0")
         report = diagnose(**with_options(own, **options))
-        assert is_free_of(report, "small-pool", "no-timeout", "reconnecting")
+        assert is_free_of(report, "no-timeout", "reconnecting")
 
 
 class TestClients:

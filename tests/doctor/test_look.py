@@ -7,9 +7,12 @@ from typing import Any
 
 import pytest
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+from redis.sentinel import Sentinel
 
 from redis_optimizer.doctor import Evidence, examine
-from redis_optimizer.doctor.evidence import Use
+from redis_optimizer.doctor.evidence import Use, explain
 from redis_optimizer.doctor.machine import memory_limit
 from redis_optimizer.doctor.places import Place
 from redis_optimizer.doctor.visit import Visit, parse_clients, parse_info
@@ -149,8 +152,9 @@ class TestPlaces:
             "default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
             "gone": {"BACKEND": "no.such.Cache"},
         }
-        evidence = watch(CACHES=caches)
-        assert (evidence.servers, evidence.unknown) == ((), ())
+        evidence = watch(lambda: pytest.fail("nothing to watch"), CACHES=caches)
+        assert evidence.servers == ()
+        assert not [words for words in evidence.unknown if words.startswith("CACHES")]
         assert [alias.backend is None for alias in evidence.aliases] == [False, True]
 
 
@@ -215,6 +219,15 @@ class TestFailures:
         report = examine(watch(CACHES=caches))
         assert report.unknown[0].startswith('CACHES["default"]: ')
         assert "secret" not in str(report.as_dict())
+
+
+def test_of_an_error_that_names_the_whole_client_the_reason_is_left() -> None:
+    options = {"password": "secret", "retry": Retry(NoBackoff(), 0)}
+    sentinel = Sentinel([("127.0.0.1", 1)], sentinel_kwargs=options)
+    with pytest.raises(redis.ConnectionError) as raised:
+        sentinel.discover_master("main")
+    assert explain(raised.value) == "MasterNotFoundError: No master found for 'main'"
+    assert len(explain(ValueError("long " * 1_000))) <= 300
 
 
 def test_what_servers_answer_is_read() -> None:

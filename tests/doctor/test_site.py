@@ -1,17 +1,14 @@
 """What is found in the settings of the site."""
 
-from typing import Any
-
 import pytest
 import redis
 from django.test import override_settings
 
-from redis_optimizer.doctor import Evidence, Severity, examine
+from redis_optimizer.doctor import Severity
 from redis_optimizer.embedded import EmbeddedServer
 from redis_optimizer.middleware import RedisOptimizerMiddleware
 from redis_optimizer.stats import orders
-from redis_optimizer.stats.gathered import Gathered
-from tests.doctor.sites import app_on, cache_on, diagnose, is_free_of, one, process
+from tests.doctor.sites import app_on, cache_on, diagnose, is_free_of, one
 
 MIDDLEWARE = "redis_optimizer.middleware.RedisOptimizerMiddleware"
 CACHE = "django.contrib.sessions.backends.cache"
@@ -24,8 +21,10 @@ class OurMiddleware(RedisOptimizerMiddleware):
 def test_all_parts_off(own: EmbeddedServer) -> None:
     caches = {"default": cache_on(own)}
     report = diagnose(CACHES=caches, REDIS_OPTIMIZER={"ENABLED": False})
-    assert one(report, "disabled").severity is Severity.INFO
-    assert is_free_of(diagnose(CACHES=caches), "disabled")
+    finding = one(report, "switched-off")
+    assert finding.severity is Severity.INFO
+    assert finding.what.startswith("Every part is off")
+    assert is_free_of(diagnose(CACHES=caches), "switched-off")
 
 
 def test_a_part_that_is_switched_off(own: EmbeddedServer) -> None:
@@ -54,30 +53,6 @@ class TestMiddleware:
         assert is_free_of(diagnose(CACHES={}, MIDDLEWARE=[path]), "middleware-missing")
 
 
-class TestHealth:
-    @pytest.mark.parametrize(("name", "value"), [("HEALTH_TTL", 120), ("READY_TTL", 5)])
-    def test_each_call_runs_the_checks(self, name: str, value: int) -> None:
-        report = diagnose(CACHES={}, REDIS_OPTIMIZER={name: 0})
-        finding = one(report, "health-uncached")
-        assert finding.change == f'REDIS_OPTIMIZER["{name}"] = {value}'
-        assert finding.saves is None
-
-    def test_the_runs_that_were_seen_are_counted(self, settings: Any) -> None:
-        settings.REDIS_OPTIMIZER = {"HEALTH_TTL": 0}
-
-        def runs(number: int) -> Gathered:
-            counts = {"verdict: site": {"runs": number}, "page": {"runs": 10 * number}}
-            return Gathered([process(endpoints=counts)])
-
-        evidence = Evidence(stats_before=runs(10), stats=runs(15), seconds=10)
-        finding = one(examine(evidence), "health-uncached")
-        assert finding.saves == 43_200
-        assert finding.arithmetic.startswith("0.50 runs/s x 86,400 s x 1 command")
-
-    def test_a_verdict_that_is_kept(self) -> None:
-        assert is_free_of(diagnose(CACHES={}), "health-uncached")
-
-
 class TestSessions:
     def test_where_keys_are_evicted(self, own: EmbeddedServer, client: redis.Redis) -> None:
         client.config_set("maxmemory", 64 * 1024**2)
@@ -87,6 +62,7 @@ class TestSessions:
         assert "evicts keys (allkeys-lru)" in one(report, "sessions-in-cache").what
 
     def test_where_another_cache_is_cleared(self, own: EmbeddedServer) -> None:
+        app_on(own)  # which clears nothing
         caches = {"default": cache_on(own), "sessions": cache_on(own, KEY_PREFIX="s")}
         report = diagnose(CACHES=caches, SESSION_ENGINE=CACHE, SESSION_CACHE_ALIAS="sessions")
         what = one(report, "sessions-in-cache").what

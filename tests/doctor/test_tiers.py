@@ -85,14 +85,6 @@ class TestTracking:
         assert is_free_of(report, "tracking-refused")
 
 
-def test_a_late_start(own: EmbeddedServer) -> None:
-    def start_after(reads: int) -> Any:
-        return diagnose(CACHES={"default": cache_on(own, OPTIONS={"L1": {"START_AFTER": reads}})})
-
-    assert one(start_after(5_000), "late-start").severity is Severity.INFO
-    assert is_free_of(start_after(100), "late-start")
-
-
 class TestManyWrites:
     def test_what_a_process_drops_is_seen(self, server: EmbeddedServer, admin: redis.Redis) -> None:
         # This very process is the site's, with a tier and a channel that answers.

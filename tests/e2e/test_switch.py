@@ -24,7 +24,7 @@ from tests.tasks.site.switched import BOUND
 pytestmark = pytest.mark.slow
 
 PATIENT = 30.0  # seconds that a busy machine may take
-PRODUCERS = 3
+PRODUCERS = 2
 CHILDREN = 2
 CODE = f"{HEAD}\nfrom tests.tasks.site.switched import main\nmain()"
 
@@ -87,8 +87,10 @@ def test_nothing_is_lost_and_nothing_is_stale(site: Site, admin: redis.Redis) ->
     writer.start()
     with contextlib.ExitStack() as stack:
         stack.callback(done.set)
-        stack.enter_context(site.worker("-c", str(CHILDREN)))
+        # All at once: each takes seconds to start.
+        worker = stack.enter_context(site.worker("-c", str(CHILDREN), ready=False))
         producers = [stack.enter_context(producer(site)) for _ in range(PRODUCERS)]
+        worker.wait_ready()
         for process in producers:
             assert said(process) == "ready"
         wait_for(everybody)

@@ -60,34 +60,20 @@ def manage(settings: str, *arguments: str, **environment: str) -> subprocess.Com
     )
 
 
-class TestExampleSite:
-    """What the doctor says of the example, on a server as it comes: both findings are true."""
-
-    def test_as_recommended(self, server: EmbeddedServer) -> None:
+def test_of_the_example_site_nothing_is_found() -> None:
+    limits = ("--maxmemory", "64mb", "--maxmemory-policy", "volatile-lru")
+    with EmbeddedServer(args=limits) as server:
         done = manage(
-            "example_project.settings", "--json", "--seconds", "0.1", REDIS_URL=server.url
+            "example_project.settings",
+            *("--json", "--seconds", "0.1", "--fail-on", "warning"),
+            REDIS_URL=server.url,
         )
-        assert done.returncode == 0
-        seen = json.loads(done.stdout)
-        # The tests' server is emptied after each of them.
-        ids = {each["id"] for each in seen["findings"]} - {"many-flushes"}
-        assert ids == {"jobs-in-cache-database", "no-maxmemory"}
-        assert seen["unknown"] == []
-        assert "Watching 1 server for 0.1 s" in done.stderr
-
-    def test_with_a_database_for_jobs_and_a_limit_it_is_clean(self) -> None:
-        limits = ("--maxmemory", "64mb", "--maxmemory-policy", "volatile-lru")
-        with EmbeddedServer(args=limits) as server:
-            jobs = f"redis://127.0.0.1:{server.port}/1"
-            done = manage(
-                "tests.doctor.example",
-                *("--seconds", "0.1", "--fail-on", "warning"),
-                REDIS_URL=server.url,
-                JOBS_URL=jobs,
-            )
-        assert "Nothing was found." in done.stdout
-        assert f"127.0.0.1:{server.port} (CACHES" in done.stdout
-        assert done.returncode == 0
+    assert done.returncode == 0, done.stderr
+    seen = json.loads(done.stdout)
+    assert (seen["findings"], seen["unknown"]) == ([], [])
+    address = f"127.0.0.1:{server.port}"
+    assert f'{address} (CACHES["default"], broker_url)' in seen["looked_at"]
+    assert "Watching 1 server for 0.1 s" in done.stderr
 
 
 def test_text_says_what_why_and_what_to_change(seen: Callable[[Evidence], None]) -> None:
@@ -103,7 +89,7 @@ def test_text_says_what_why_and_what_to_change(seen: Callable[[Evidence], None])
 def test_nothing_found_is_said_with_what_was_looked_at(seen: Callable[[Evidence], None]) -> None:
     seen(FULL)
     text = run("--only", "plain-backend")
-    assert text.startswith("Nothing was found.\n")
+    assert text.startswith("Nothing was found in what could be looked at.\n")
     assert "Looked at: the settings, h:1;" in text
 
 
@@ -159,6 +145,28 @@ def test_a_script_is_told_by_the_exit_code(
     with pytest.raises(CommandError, match="memory-full") as raised:
         run(*arguments)
     assert raised.value.returncode == 1
+
+
+def test_a_script_is_told_when_no_server_could_be_looked_at(
+    seen: Callable[[Evidence], None],
+) -> None:
+    seen(Evidence(unknown=("broker_url: it is down",)))
+    with pytest.raises(CommandError, match="No server") as raised:
+        run("--fail-on", "error")
+    assert raised.value.returncode == 3
+    assert "Nothing was found in what could be looked at." in run("--skip", "middleware-missing")
+    seen(Evidence())  # a site without Redis
+    run("--fail-on", "error")
+
+
+def test_ctrl_c_ends_it_as_a_shell_expects(monkeypatch: pytest.MonkeyPatch) -> None:
+    def stopped(seconds: float, **options: Any) -> Evidence:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command, "look", stopped)
+    with pytest.raises(SystemExit) as raised:
+        run()
+    assert raised.value.code == 130
 
 
 @pytest.mark.parametrize(

@@ -202,6 +202,17 @@ def test_a_process_is_found_by_its_number_or_id(
     assert "3 entries" in run("redis_optimizer_clear", "--process", named)
 
 
+def test_what_processes_forgot_is_told_as_json(found: Callable[..., None], run: Run) -> None:
+    found(Gathered([process(0, done={"entries": 3}), process(1)], commands=5))
+    told = json.loads(run("redis_optimizer_clear", "--json"))
+    assert [each["process"]["pid"] for each in told["processes"]] == [17, 18]
+    assert [each["entries"] for each in told["processes"]] == [3, 0]
+    rest = {"caches": [], "silent": [], "missing": 0, "unreachable": [], "commands": 5}
+    assert told == {"processes": told["processes"], **rest}
+    with pytest.raises(CommandError, match="--no-input"):
+        run("redis_optimizer_clear", "--json", "--cache", "default")
+
+
 @pytest.mark.parametrize(
     ("named", "words"),
     [("0000", "More than one process"), ("99", "No process"), ("000", "No process")],
@@ -236,8 +247,10 @@ class TestFlush:
             "web gunicorn, pid 19 on one: 0 jobs sent",
             "Nothing is queued.",
         ]
-        assert json.loads(run("redis_optimizer_flush", "--json")) == []
-        assert "pid 17 on one: 3 jobs sent" in run.err
+        told = json.loads(run("redis_optimizer_flush", "--json"))
+        assert (told["queues"], told["missing"]) == ([], 0)
+        sent = [(each["process"]["pid"], each["jobs"], each["left"]) for each in told["processes"]]
+        assert sent == [(17, 3, 0), (18, 1, 2), (19, 0, 0)]
 
     @pytest.mark.parametrize("arguments", [("--dry-run",), ("--explode",)])
     def test_a_dry_run_asks_nobody(

@@ -53,7 +53,11 @@ class Published(list[tuple[str, bytes]]):
 
     kept: bytes | None = None
     added: bytes | None = None
+    replaced = 0
     error: Exception | None = None
+
+    def __init__(self) -> None:
+        self.others: list[bytes] = []
 
     def publish(self, channel: str, data: bytes) -> None:
         if self.error is not None:
@@ -69,6 +73,16 @@ class Published(list[tuple[str, bytes]]):
     def add(self, key: str, value: bytes) -> None:
         assert key == "redis_optimizer:default:switches"
         self.added = value
+
+    def replace(self, key: str, before: bytes, value: bytes) -> bool:
+        assert key == "redis_optimizer:default:switches"
+        self.replaced += 1
+        if self.others:  # somebody else was faster
+            self.kept = self.others.pop()
+        if self.kept != before:
+            return False
+        self.kept = value
+        return True
 
 
 @pytest.fixture
@@ -213,6 +227,36 @@ def test_a_message_that_is_repeated_does_nothing(
     assert len(desk._heard) == 1  # nobody can repeat the others any more
 
 
+def test_a_flood_of_questions_takes_no_memory(
+    desk: Desk, published: Published, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("redis_optimizer.stats.desk.REMEMBERED", 10)
+    for _ in range(50):
+        desk.on_message(Question().pack(), published)
+    assert len(desk._heard) == 10
+
+
+def test_that_clocks_differ_is_said_once(
+    desk: Desk, published: Published, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(3):
+        desk.on_message(Question(at=time.time() - 1000).pack(), published)
+    (said,) = caplog.messages
+    assert "sent 1000 s ago; the clocks of the machines of a site may differ by 300 s" in said
+
+
+def test_that_keys_differ_is_said_once(
+    desk: Desk, published: Published, caplog: pytest.LogCaptureFixture
+) -> None:
+    with override_settings(SECRET_KEY="another"):
+        another = Question().pack()
+    for _ in range(3):
+        desk.on_message(another, published)
+    (said,) = caplog.messages
+    assert "SECRET_KEY_FALLBACKS" in said
+    assert "NAMESPACE" in said
+
+
 def test_a_message_that_is_old_does_nothing(desk: Desk, published: Published) -> None:
     state = State(on=False, at=2.0)
     for seconds in (-301, 301):
@@ -278,6 +322,30 @@ def test_what_is_kept_is_learned_when_the_channel_connects(
     assert not switches.is_on("cache")
     switches.learn({"cache": State(on=True, at=3.0)})
     desk.on_connect(published)
+    assert switches.is_on("cache")
+
+
+def test_what_is_known_better_is_kept_in_place_of_what_was_before(
+    desk: Desk, published: Published
+) -> None:
+    cache, dedup = State(on=True, at=5.0, by="root"), State(on=False, at=4.0)
+    older = {"cache": State(on=False, at=1.0), "dedup": dedup, "of_a_later_version": dedup}
+    switches.learn({"cache": cache})
+    published.kept = pack_states(older)
+    desk.on_connect(published)
+    assert read_states(published.kept) == {**older, "cache": cache}
+    assert (switches.is_on("cache"), switches.is_on("dedup")) == (True, False)
+    desk.on_connect(published)
+    assert published.replaced == 1  # they agree now
+
+
+def test_an_order_that_comes_meanwhile_is_kept(desk: Desk, published: Published) -> None:
+    switches.learn({"cache": State(on=False, at=5.0)})
+    published.kept = pack_states({"cache": State(on=True, at=1.0)})
+    order = pack_states({"cache": State(on=True, at=6.0)})
+    published.others = [order, pack_states({"cache": State(on=True, at=2.0)})]
+    desk.on_connect(published)
+    assert published.kept == order
     assert switches.is_on("cache")
 
 

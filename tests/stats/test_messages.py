@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from django.test import override_settings
 
+from redis_optimizer.stats.gathered import Gathered, Process
 from redis_optimizer.stats.messages import (
     MAX_ANSWER,
     MAX_QUESTION,
@@ -19,7 +20,7 @@ from redis_optimizer.stats.messages import (
 )
 from redis_optimizer.stats.process import facts
 from redis_optimizer.stats.signing import SIGNATURE, Forged, sign
-from redis_optimizer.switches import State
+from redis_optimizer.switches import PARTS, State
 
 ID = "0123456789abcdef" * 2
 NOW = 1_800_000_000.0
@@ -77,7 +78,7 @@ def test_who_says_so_is_tidied_and_not_refused() -> None:
 def test_a_question_is_good_for_five_minutes(seconds: float) -> None:
     data = Question(at=NOW).pack()
     assert read_question(data, NOW + math.copysign(299, seconds))
-    with pytest.raises(ValueError, match="too old"):
+    with pytest.raises(ValueError, match="clocks of the machines"):
         read_question(data, NOW + seconds)
 
 
@@ -264,3 +265,14 @@ def test_an_answer_that_is_nested_beyond_reason_is_refused() -> None:
 def test_an_answer_that_is_too_large_is_refused() -> None:
     with pytest.raises(ValueError, match="bytes"):
         read_answer(b" " * (MAX_ANSWER + 1), QUESTION)
+
+
+def test_an_answer_tells_what_is_switched_off() -> None:
+    said = {"cache": State(False, 5.0, "ann"), "dedup": State()}
+    seen = read_answer(pack_answer(QUESTION, Answer(facts(), {}, states=said)), QUESTION)
+    assert seen.states == {"cache": said["cache"]}  # of the other nobody has said anything
+    earlier = Process(facts(), {}, None, 0, states={"cache": State(True, 4.0, "bob")})
+    silent = Process(facts(), {}, None, 0)  # of an earlier version
+    told = Process(facts(), {}, None, 0, states=seen.states)
+    assert Gathered([told, silent, earlier]).states() == dict.fromkeys(PARTS, State()) | seen.states
+    assert Gathered([silent]).states() is None

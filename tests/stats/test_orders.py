@@ -15,7 +15,7 @@ from redis_optimizer.stats.messages import Question
 from redis_optimizer.stats.signing import sign
 from redis_optimizer.stats.states import fetch, pack_states
 from redis_optimizer.switches import PARTS, State
-from tests.cache.caches import counted
+from tests.cache.caches import counted, kill_channels
 from tests.servers import wait_until
 from tests.stats.processes import Reader, readers
 
@@ -99,6 +99,22 @@ def test_a_flush_of_the_server_does_not_switch_it_on(
         gather(PATIENT)  # what is asked after it is answered after it
     assert "setnx" not in calls
     assert not admin.exists(KEY)
+
+
+def test_a_server_that_missed_an_order_is_told_when_processes_connect(
+    site: list[Reader], admin: redis.Redis, pool: redis.ConnectionPool
+) -> None:
+    """Such as one that restarted from an old file, or a replica that took over."""
+    orders.switch("dedup", False, by="root", timeout=PATIENT)
+    state = fetch(pool)["dedup"]
+    other = {"cache": State(on=False, at=state.at - 1, by="somebody")}
+    admin.set(KEY, pack_states({"dedup": State(on=True, at=state.at - 1), **other}))
+    kill_channels(admin)
+    wait_until(lambda: fetch(pool) == {"dedup": state, **other}, PATIENT)
+    wait_until(lambda: len(gather(PATIENT).processes) == 2, PATIENT)
+    for reader in site:
+        reader.do("from redis_optimizer import switches; assert not switches.is_on('dedup')")
+        reader.do(IS.format(on=False))
 
 
 def test_what_others_publish_switches_nothing(site: list[Reader], admin: redis.Redis) -> None:

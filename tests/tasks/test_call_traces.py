@@ -1,7 +1,6 @@
 """Which jobs of a call Celery's tracer runs for, and what is told of the others."""
 
 import logging
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import wraps
@@ -11,7 +10,7 @@ import pytest
 from celery import Celery, signals
 from celery.app.trace import build_tracer, trace_task
 
-from redis_optimizer.tasks import Job
+from redis_optimizer.tasks import Job, call
 from redis_optimizer.tasks.call import NOT_BEGUN, UNREADABLE
 from redis_optimizer.tasks.pace import MOMENT
 from tests.tasks.calls import do_nothing, job, make, own_app, run_jobs
@@ -140,13 +139,18 @@ def test_what_cannot_be_read_is_told_of_and_the_others_run(app: Celery) -> None:
     assert seen == [0, 2]
 
 
-def test_ordinary_jobs_run_one_after_the_other_for_a_moment(app: Celery) -> None:
+def test_ordinary_jobs_run_one_after_the_other_for_a_moment(
+    app: Celery, monkeypatch: pytest.MonkeyPatch
+) -> None:
     runs = []
+    at = 0.0
+    monkeypatch.setattr(call, "monotonic", lambda: at)
 
     def function(number: int, k: int) -> None:
+        nonlocal at
         runs.append(number)
         if number == 2:
-            time.sleep(MOMENT)
+            at += 2 * MOMENT
 
     app.task(name="bulk.task", shared=False, ignore_result=True)(function)
     outcomes = run_jobs(*[job(app, number) for number in range(5)], events=False)

@@ -70,7 +70,7 @@ class TestBatching:
         switch("batching", False)
         wait_until(lambda: ids(admin) == [result.id for result in results])
         assert envelopes(admin) == []
-        assert not batching.is_pending()
+        wait_until(lambda: not batching.is_pending())
 
     def test_calls_are_sent_at_once_while_it_is_off(
         self, add: Any, admin: redis.Redis, switch: Switch

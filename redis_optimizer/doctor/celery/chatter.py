@@ -7,19 +7,16 @@ from redis_optimizer.doctor.celery.measures import (
     METERED_WAIT,
     POLLING,
     QUICK,
-    Jobs,
     advise,
     count_workers,
     gain,
-    is_on_redis,
     jobs_of,
     join_names,
     polls,
     taken,
     waiting,
-    with_profile,
 )
-from redis_optimizer.doctor.evidence import Evidence, Unknown
+from redis_optimizer.doctor.evidence import Evidence
 from redis_optimizer.doctor.findings import (
     DAY,
     Examination,
@@ -44,13 +41,6 @@ together."""
 
 SENT_EVENT: Final = 1.0
 """PUBLISHes of a producer for a job, with ``task_send_sent_event``."""
-
-REST: Final = 10.0
-"""Commands a minute of an idle worker that are neither polling nor heartbeats: PINGs, and looks for
-what lost workers left. 100 in all, as it comes."""
-
-METERED_REST: Final = 3.0
-"""The same with the profile "metered": 4 in all."""
 
 MINUTES: Final = DAY // 60  # of a day
 
@@ -169,61 +159,9 @@ def job_events(evidence: Evidence) -> Iterator[Found]:
     )
 
 
-@examination(
-    "idle-chatter",
-    Severity.INFO,
-    'As Celery comes, an idle worker sends 100 commands a minute; with the profile "balanced" 25, '
-    'with "metered" 4.',
-)
-def idle_chatter(evidence: Evidence) -> Iterator[Found]:
-    app = evidence.app
-    if not is_on_redis(app) or with_profile(app):
-        return
-    jobs = jobs_of(evidence)
-    workers, others, told = 0, 0.0, 0.0
-    if jobs is not None:
-        workers = _seen(jobs)
-        told = _saves(gossip, evidence)  # which is part of the rest
-        others = _saves(idle_polling, evidence) + _saves(heartbeats, evidence) + told
-    saves = max(workers * (REST - METERED_REST) * MINUTES - told, 0)
-    arithmetic = (
-        f"{count_workers(workers)} x ({REST:g} - {METERED_REST:g}) commands a minute, of PINGs and "
-        f"looks for what lost workers left, x {MINUTES:,}"
-    )
-    if told:
-        arithmetic += f" - {told:,.0f} of gossip"
-    if others:
-        arithmetic += (
-            ". Together with idle-polling, heartbeats and gossip: "
-            f"{others + saves:,.0f} commands a day"
-        )
-    yield Found(
-        what='The settings do not come from celery_settings(), or from its profile "default".',
-        change='globals().update(celery_settings(BROKER_URL, profile="metered"))',
-        saves=saves or None,
-        at_most=True,
-        arithmetic=arithmetic if workers else "No worker was seen.",
-    )
-
-
-def _seen(jobs: Jobs) -> int:
-    try:
-        return waiting(jobs)
-    except Unknown:
-        return len(jobs.broker.workers)
-
-
-def _saves(examined: Examination, evidence: Evidence) -> float:
-    try:
-        return sum(found.saves or 0.0 for found in examined.run(evidence))
-    except Unknown:
-        return 0.0
-
-
 EXAMINATIONS: Final[tuple[Examination, ...]] = (
     idle_polling,
     heartbeats,
     gossip,
     job_events,
-    idle_chatter,
 )

@@ -12,12 +12,10 @@ class Worker:
     Args:
         name: What it calls itself.
         every: Seconds between two of its heartbeats.
-        version: Of its Celery.
     """
 
     name: str
     every: float
-    version: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

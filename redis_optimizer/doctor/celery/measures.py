@@ -3,6 +3,7 @@
 The figures were counted on the server with Celery 5.6 and 5.7, kombu 5.7. Imports no Celery.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -24,6 +25,7 @@ __all__ = [
     "jobs_of",
     "join_names",
     "option",
+    "own_tasks",
     "polls",
     "redis_backend",
     "taken",
@@ -134,6 +136,12 @@ def redis_backend(app: Any) -> Any:
 def option(app: Any, name: str) -> Any:
     """Return one of ``broker_transport_options``; None where it is not there."""
     return (app.conf.broker_transport_options or {}).get(name)
+
+
+def own_tasks(app: Any) -> Iterator[Any]:
+    """Yield an app's tasks without those that Celery and we have brought."""
+    ours = ("celery.", "redis_optimizer.")
+    return (task for name, task in app.tasks.items() if not name.startswith(ours))
 
 
 def with_profile(app: Any) -> bool:

@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Any, Final
 
 from redis_optimizer.doctor.celery.evidence import Kept
-from redis_optimizer.doctor.celery.measures import gain, redis_backend
+from redis_optimizer.doctor.celery.measures import gain, own_tasks, redis_backend
 from redis_optimizer.doctor.evidence import Evidence, Server
 from redis_optimizer.doctor.findings import (
     Examination,
@@ -52,7 +52,7 @@ def track_started(evidence: Evidence) -> Iterator[Found]:
     backend = _plain_backend(evidence)
     if backend is None:
         return
-    conf, tasks = evidence.app.conf, list(_tasks(evidence.app))
+    conf, tasks = evidence.app.conf, list(own_tasks(evidence.app))
     names = sorted(task.name for task in tasks if task.track_started and not task.ignore_result)
     is_set = conf.task_track_started and not conf.task_ignore_result
     if not names and not (is_set and not tasks):
@@ -188,7 +188,8 @@ def _stores(evidence: Evidence, backend: Any) -> float | None:
     server: Server | None = evidence.server_of("results")
     if server is None:
         return None
-    return server.rate("setex" if backend.expires else "set")
+    # Each is published, too, while a cache sends many a SET.
+    return min(server.rate("setex" if backend.expires else "set"), server.rate("publish"))
 
 
 def _plain_backend(evidence: Evidence) -> Any:
@@ -203,11 +204,6 @@ def _plain_backend(evidence: Evidence) -> Any:
 
 def _is_plain_database(app: Any) -> bool:
     return str(app.conf.result_backend or "").startswith(PLAIN_DATABASE)
-
-
-def _tasks(app: Any) -> Iterator[Any]:
-    ours = ("celery.", "redis_optimizer.")
-    return (task for name, task in app.tasks.items() if not name.startswith(ours))
 
 
 EXAMINATIONS: Final[tuple[Examination, ...]] = (

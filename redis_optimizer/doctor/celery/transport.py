@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from importlib.metadata import version
-from ssl import CERT_NONE
 from typing import Any, Final
 
 from redis_optimizer.doctor.celery.measures import (
@@ -12,6 +11,7 @@ from redis_optimizer.doctor.celery.measures import (
     is_on_redis,
     jobs_of,
     option,
+    own_tasks,
     taken,
 )
 from redis_optimizer.doctor.evidence import Evidence
@@ -33,8 +33,6 @@ SETINFO: Final = 2  # CLIENT SETINFO that redis-py sends as it connects
 
 MANY_JOBS: Final = 1.0
 """Jobs a second; fewer are not worth a change of code."""
-
-PICKLES: Final = frozenset({"pickle", "application/x-python-serialize"})
 
 
 @examination(
@@ -149,7 +147,7 @@ def _waits(app: Any) -> Iterator[tuple[float, str]]:
         countdown = (options or {}).get("countdown")
         if isinstance(countdown, int | float):
             yield float(countdown), f"{name!r} in the schedule has a countdown of {countdown:,} s"
-    for task in _tasks(app):
+    for task in own_tasks(app):
         delay = task.default_retry_delay
         # What is Celery's own default says nothing: most tasks are never retried.
         if isinstance(delay, int | float) and delay != Task.default_retry_delay:
@@ -160,65 +158,15 @@ def _batches(app: Any) -> Iterator[tuple[float, str]]:
     from redis_optimizer.tasks.base import OptimizedTask
     from redis_optimizer.tasks.batching import terms_of
 
-    for task in _tasks(app):
+    for task in own_tasks(app):
         limit = task.time_limit or app.conf.task_time_limit
         if limit and isinstance(task, OptimizedTask) and (size := terms_of(task).size) > 1:
             yield size * limit, f"a batch of {task.name} may take {size} x {limit:,} s"
 
 
-def _tasks(app: Any) -> Iterator[Any]:
-    ours = ("celery.", "redis_optimizer.")
-    return (task for name, task in app.tasks.items() if not name.startswith(ours))
-
-
 def _rounded(seconds: float) -> int:
     """Return the next full hour, which is a setting that people write."""
     return -int(-seconds // 3600) * 3600
-
-
-@examination(
-    "unverified-broker",
-    Severity.WARNING,
-    "kombu does not verify the certificate of a rediss:// broker unless it is told to: whoever is "
-    "between can read the jobs, and send some.",
-)
-def unverified_broker(evidence: Evidence) -> Iterator[Found]:
-    app = evidence.app
-    if not is_on_redis(app):
-        return
-    with app.connection_for_write() as connection:  # which does not connect yet
-        options = connection.ssl
-    if isinstance(options, dict) and options.get("ssl_cert_reqs") in (CERT_NONE, "none"):
-        yield Found(
-            what="The certificate of the broker, rediss://, is not verified.",
-            change="Add ?ssl_cert_reqs=CERT_REQUIRED to CELERY_BROKER_URL, as celery_settings() "
-            "does.",
-        )
-
-
-@examination(
-    "pickled-jobs",
-    Severity.ERROR,
-    "Whoever can write to that server, or stands between it and the workers, can run code in them: "
-    "to unpickle is to execute.",
-)
-def pickled_jobs(evidence: Evidence) -> Iterator[Found]:
-    app, server = evidence.app, evidence.server_of("broker")
-    if app is None or server is None or server.is_local:
-        return
-    if not PICKLES & set(app.conf.accept_content or ()):
-        return
-    facts = (("TLS", server.is_encrypted), ("a password", server.has_password))
-    lacks = [word for word, there in facts if not there]
-    if lacks:
-        yield Found(
-            what=f"CELERY_ACCEPT_CONTENT has pickle, and the broker at {server.address} is without "
-            f"{' and without '.join(lacks)}.",
-            change='CELERY_TASK_SERIALIZER = "json", and CELERY_ACCEPT_CONTENT = ["json"] when no '
-            "pickled job is queued any more",
-            # One of the two keeps out all but those on the network, or those who know it.
-            severity=None if len(lacks) == len(facts) else Severity.WARNING,
-        )
 
 
 @examination(
@@ -244,7 +192,5 @@ EXAMINATIONS: Final[tuple[Examination, ...]] = (
     broker_retries,
     single_jobs,
     visibility,
-    unverified_broker,
-    pickled_jobs,
     old_kombu,
 )

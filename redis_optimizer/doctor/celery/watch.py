@@ -13,6 +13,7 @@ from redis.exceptions import RedisError
 from redis_optimizer.connections import channel_connection, handshake_of
 from redis_optimizer.doctor.celery.evidence import Broker, Kept, Taken, Worker
 from redis_optimizer.doctor.celery.measures import redis_backend
+from redis_optimizer.doctor.evidence import explain
 from redis_optimizer.doctor.places import TIMEOUT
 from redis_optimizer.tasks.asking import asking, is_redis
 from redis_optimizer.tasks.events import Ear, hearing, listeners
@@ -82,7 +83,7 @@ class Watch:
     def cannot(self, setting: str, what: str, error: Exception) -> None:
         """Note what cannot be looked at, unless the server of that setting is known to be away."""
         if not any(each.startswith(f"{setting}:") for each in self._unknown):
-            self._unknown.append(f"{what}: {type(error).__name__}: {error}")
+            self._unknown.append(f"{what}: {explain(error)}")
 
     def broker(self) -> Broker | None:
         """Return what was heard and can be seen at the broker; None where nobody could look."""
@@ -168,6 +169,10 @@ def watching(
         unknown: What cannot be looked at is added to it.
         now: Clock in seconds; must be monotonic.
     """
+    try:
+        app.loader.import_default_modules()  # as a worker does: else a site's tasks may be unknown
+    except Exception as error:  # whatever a module of the site raises
+        unknown.append(f"the tasks of the site: {explain(error)}")
     watch = Watch(app, unknown, now)
     with ExitStack() as stack:
         try:
@@ -182,7 +187,6 @@ def _worker(event: Any) -> Worker:
     return Worker(
         name=str(event.get("hostname", "")),
         every=float(event["freq"] or 0) or 2.0,
-        version=str(event.get("sw_ver", "")),
     )
 
 

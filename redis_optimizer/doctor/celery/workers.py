@@ -23,9 +23,6 @@ from redis_optimizer.doctor.findings import (
 
 __all__ = ["EXAMINATIONS"]
 
-OLDEST: Final = (5, 6)
-"""The first version of Celery that redis_optimizer works with."""
-
 
 @examination(
     "closed-envelopes",
@@ -59,24 +56,6 @@ def closed_envelopes(evidence: Evidence) -> Iterator[Found]:
     )
 
 
-@examination(
-    "old-workers",
-    Severity.WARNING,
-    "Workers of a Celery before 5.6 can run neither redis_optimizer nor its profiles.",
-)
-def old_workers(evidence: Evidence) -> Iterator[Found]:
-    jobs = jobs_of(evidence)
-    if jobs is None:
-        return
-    old = [each for each in jobs.broker.workers if _version(each.version) < OLDEST]
-    if old:
-        versions = sorted({worker.version for worker in old})
-        yield Found(
-            what=f"Celery {', '.join(versions)} runs in {join_names([each.name for each in old])}.",
-            change='pip install -U "celery[redis]>=5.6" where those workers run.',
-        )
-
-
 def _batched(app: Any) -> list[str]:
     from redis_optimizer.tasks.base import OptimizedTask
     from redis_optimizer.tasks.batching import terms_of
@@ -88,10 +67,4 @@ def _batched(app: Any) -> list[str]:
     )
 
 
-def _version(text: str) -> tuple[int, ...]:
-    parts = text.split(".")[:2]
-    # What cannot be read is not called old.
-    return tuple(map(int, parts)) if all(part.isdecimal() for part in parts) else OLDEST
-
-
-EXAMINATIONS: Final[tuple[Examination, ...]] = (closed_envelopes, old_workers)
+EXAMINATIONS: Final[tuple[Examination, ...]] = (closed_envelopes,)

@@ -1,5 +1,6 @@
 """Let all processes of the site forget what they keep of the caches."""
 
+import json
 from typing import Any, Final
 
 from django.core.cache import BaseCache, InvalidCacheBackendError, caches
@@ -7,7 +8,13 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from redis_optimizer.management.stats.columns import number
 from redis_optimizer.management.stats.help import ExampleFormatter
-from redis_optimizer.management.stats.orders import UNASKED, as_process, find_process, words_of
+from redis_optimizer.management.stats.orders import (
+    UNASKED,
+    as_json,
+    as_process,
+    find_process,
+    words_of,
+)
 from redis_optimizer.management.stats.tables import as_answered, as_silent
 from redis_optimizer.stats import orders
 from redis_optimizer.stats.gather import gather
@@ -15,9 +22,10 @@ from redis_optimizer.stats.gather import gather
 EXAMPLES: Final = """\
 examples:
   manage.py redis_optimizer_clear                             what processes keep
-  manage.py redis_optimizer_clear --process 4711             what one of them keeps
+  manage.py redis_optimizer_clear --process 4711              what one of them keeps
   manage.py redis_optimizer_clear --cache default             the cache itself, after a question
   manage.py redis_optimizer_clear --cache default --no-input  ... without one
+  manage.py redis_optimizer_clear --json | jq '.processes[].entries'
 
 exit codes:
   0  done by all processes that have a channel
@@ -48,6 +56,7 @@ class Command(BaseCommand):
         add = parser.add_argument
         add("--process", metavar="ID_OR_PID", help="only this process forgets what it keeps")
         add("--cache", action="append", metavar="ALIAS", default=[], help="clear this cache, too")
+        add("--json", action="store_true", help="print JSON, one object a line")
         add("--no-input", action="store_false", dest="interactive", help="do not ask back")
 
     def handle(self, **options: Any) -> None:
@@ -57,23 +66,30 @@ class Command(BaseCommand):
             CommandError: nobody could be asked, or not all answered; its returncode says which.
         """
         only = None
+        as_text = not options["json"]
+        if options["cache"] and options["interactive"] and not as_text:
+            raise CommandError("With --json nothing is asked back: add --no-input.")
         try:
             if options["process"] is not None:
                 only = find_process(gather(), options["process"])
-            self._clear(options["cache"], ask_back=options["interactive"])
+            self._clear(options["cache"], ask_back=options["interactive"], told=as_text)
             gathered = orders.clear(only=only)
         except UNASKED as error:
             raise CommandError(words_of(error)) from error
-        for process in gathered.processes:
-            entries = number(process.totals, "done", "entries")
-            self.stdout.write(f"{as_process(process.facts)}: {entries:,} entries")
-        self.stdout.write(as_answered(gathered))
+        if as_text:
+            for process in gathered.processes:
+                entries = number(process.totals, "done", "entries")
+                self.stdout.write(f"{as_process(process.facts)}: {entries:,} entries")
+            self.stdout.write(as_answered(gathered))
+        else:
+            report = {"caches": options["cache"], **as_json(gathered, "entries")}
+            self.stdout.write(json.dumps(report))
         if gathered.unreachable:
             raise CommandError(f"Not asked: {'; '.join(gathered.unreachable)}", returncode=SILENT)
         if gathered.missing:
             raise CommandError(as_silent(gathered), returncode=SILENT)
 
-    def _clear(self, aliases: list[str], *, ask_back: bool) -> None:
+    def _clear(self, aliases: list[str], *, ask_back: bool, told: bool) -> None:
         # All or nothing, as far as one can tell before: names first, then questions.
         try:
             named = {alias: caches[alias] for alias in aliases}
@@ -83,13 +99,14 @@ class Command(BaseCommand):
             raise CommandError("Nothing was cleared.")
         for alias, cache in named.items():
             self._clear_one(alias, cache)
+            if told:
+                self.stdout.write(f"The cache {alias!r} is cleared.")
 
     def _clear_one(self, alias: str, cache: BaseCache) -> None:
         try:
             cache.clear()
         except Exception as error:  # every backend has errors of its own
             raise CommandError(f"The cache {alias!r} could not be cleared: {error}") from error
-        self.stdout.write(f"The cache {alias!r} is cleared.")
 
 
 def _is_confirmed(alias: str) -> bool:

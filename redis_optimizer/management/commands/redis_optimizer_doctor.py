@@ -1,6 +1,7 @@
 """Say what costs commands or endangers data, and what to change."""
 
 import json
+import sys
 from math import inf
 from typing import Any, Final
 
@@ -22,10 +23,17 @@ examples:
   manage.py redis_optimizer_doctor --list                what it looks for
 
 exit codes:
-  0  it has looked, whatever it found
-  1  --fail-on: something as bad as that was found
-  2  the options are wrong
+  0    it has looked, whatever it found
+  1    --fail-on: something as bad as that was found
+  2    the options are wrong
+  3    --fail-on: nothing as bad was found, but no server could be looked at
+  130  it was stopped by Ctrl-C
 """
+
+BLIND: Final = 3
+
+STOPPED: Final = 130
+"""As shells have it of what SIGINT ended."""
 
 
 class Command(BaseCommand):
@@ -74,15 +82,20 @@ class Command(BaseCommand):
             return
         self._check(options)
         quiet = options["verbosity"] == 0
-        evidence = look(
-            options["seconds"],
-            say=lambda words: None if quiet else self.stderr.write(f"{words} ..."),
-        )
+        try:
+            evidence = look(
+                options["seconds"],
+                say=lambda words: None if quiet else self.stderr.write(f"{words} ..."),
+            )
+        except KeyboardInterrupt:
+            sys.exit(STOPPED)
         report = examine(evidence, only=options["only"], skip=options["skip"])
         text = json.dumps(report.as_dict(), indent=2) if options["json"] else as_text(report)
         self.stdout.write(text)
         if options["fail_on"] and (bad := report.at_least(Severity(options["fail_on"]))):
             raise CommandError(f"Found: {', '.join(dict.fromkeys(each.id for each in bad))}")
+        if options["fail_on"] and evidence.unknown and not evidence.servers:
+            raise CommandError("No server could be looked at.", returncode=BLIND)
 
     def _check(self, options: dict[str, Any]) -> None:
         if not 0 < options["seconds"] < inf:

@@ -7,15 +7,15 @@ from typing import Any, Final
 
 from celery import Celery
 from celery.app import app_or_default
-from django.core.management.base import BaseCommand, CommandError, CommandParser, OutputWrapper
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 from kombu.exceptions import OperationalError
 
 from redis_optimizer.management.stats.columns import number
 from redis_optimizer.management.stats.help import ExampleFormatter
-from redis_optimizer.management.stats.orders import UNASKED, as_process, words_of
+from redis_optimizer.management.stats.orders import UNASKED, as_json, as_process, words_of
 from redis_optimizer.management.stats.tables import as_silent
 from redis_optimizer.stats import orders
-from redis_optimizer.stats.gathered import Gathered
+from redis_optimizer.stats.gathered import Gathered, Process
 from redis_optimizer.tasks.envelope import plain_queue
 from redis_optimizer.tasks.explode import explode
 from redis_optimizer.tasks.kombu import visibility_timeout
@@ -35,6 +35,7 @@ examples:
   manage.py redis_optimizer_flush --dry-run            show queues, change nothing
   manage.py redis_optimizer_flush --explode --dry-run  what dividing envelopes would make
   manage.py redis_optimizer_flush --explode            envelopes into plain messages
+  manage.py redis_optimizer_flush --json | jq '.queues, .processes'
 
 exit codes:
   0  done; also where processes cannot be asked, which stderr says
@@ -69,7 +70,7 @@ class Command(BaseCommand):
         add("--explode", action="store_true", help="turn envelopes into plain messages")
         add("--queue", action="append", metavar="NAME", help="only this queue; may be repeated")
         add("--dry-run", action="store_true", help="change nothing, say what there is")
-        add("--json", action="store_true", help="print the queues as JSON, processes on stderr")
+        add("--json", action="store_true", help="print JSON, one object a line")
 
     def handle(self, **options: Any) -> None:
         """Print what is queued, or what was done.
@@ -88,7 +89,10 @@ class Command(BaseCommand):
         self._is_quiet = options["verbosity"] == 0
         acts = options["explode"] and not options["dry_run"]
         asks = not options["explode"] and not options["dry_run"]
-        gathered = self._flush(self.stderr if options["json"] else self.stdout) if asks else None
+        gathered = self._flush() if asks else None
+        if gathered is not None and not options["json"]:
+            for process in gathered.processes:
+                self.stdout.write(as_sent(process))
         try:
             unacked = count_unacked(app)
             queues = self._queues(app, options["queue"], unacked)
@@ -99,7 +103,8 @@ class Command(BaseCommand):
         except OperationalError as error:
             raise CommandError(f"The broker cannot be reached: {error}") from error
         if options["json"]:
-            self.stdout.write(json.dumps([asdict(queued) for queued in found], indent=2))
+            told = as_json(gathered or Gathered(), "jobs", "left")
+            self.stdout.write(json.dumps({"queues": list(map(asdict, found)), **told}))
         else:
             write = as_done if acts else as_planned if options["explode"] else as_queued
             self.stdout.write("\n".join(map(write, found)) or "Nothing is queued.")
@@ -112,18 +117,13 @@ class Command(BaseCommand):
         if gathered is not None and gathered.missing:
             raise CommandError(as_silent(gathered), returncode=SILENT)
 
-    def _flush(self, out: OutputWrapper) -> Gathered | None:
-        """Have all processes send what they hold, and say what each did."""
+    def _flush(self) -> Gathered | None:
+        """Have all processes send what they hold; say so where none can be asked."""
         try:
-            gathered = orders.flush()
+            return orders.flush()
         except UNASKED as error:
             self.stderr.write(f"No process was asked to send what it holds. {words_of(error)}")
             return None
-        for process in gathered.processes:
-            jobs, left = (number(process.totals, "done", name) for name in ("jobs", "left"))
-            rest = f", {left:,} are left" if left else ""
-            out.write(f"{as_process(process.facts)}: {jobs:,} jobs sent{rest}")
-        return gathered
 
     def _queues(self, app: Celery, names: list[str] | None, unacked: Unacked) -> list[str]:
         if not names:
@@ -173,6 +173,13 @@ class Command(BaseCommand):
         if not self._is_quiet and time.monotonic() - self._shown >= 1:
             self._shown = time.monotonic()
             self.stderr.write(f"{report.envelopes:,} envelopes, {report.jobs:,} jobs")
+
+
+def as_sent(process: Process) -> str:
+    """Return what a process sent, as a person reads it."""
+    jobs, left = (number(process.totals, "done", name) for name in ("jobs", "left"))
+    rest = f", {left:,} are left" if left else ""
+    return f"{as_process(process.facts)}: {jobs:,} jobs sent{rest}"
 
 
 def as_queued(queued: Queued) -> str:

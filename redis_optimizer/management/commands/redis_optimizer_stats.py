@@ -46,7 +46,7 @@ class Command(BaseCommand):
     help = (
         "Asks every process of the site that has a channel what it counted since it began: web "
         "processes after their first reads of a cache, workers, and their children after their "
-        "first job. It costs three commands and one for each process."
+        "first job. It costs two commands and one for each process."
     )
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:

@@ -5,9 +5,10 @@ from typing import Any, Final
 
 from redis.exceptions import RedisError
 
+from redis_optimizer.management.stats.columns import number
 from redis_optimizer.stats.gathered import Gathered
 
-__all__ = ["UNASKED", "as_process", "find_process", "words_of"]
+__all__ = ["UNASKED", "as_json", "as_process", "find_process", "words_of"]
 
 UNASKED: Final = (LookupError, RedisError, OSError)
 """What says that nobody could be asked."""
@@ -16,6 +17,25 @@ UNASKED: Final = (LookupError, RedisError, OSError)
 def as_process(facts: Mapping[str, Any]) -> str:
     """Return which process it is."""
     return f"{facts['kind']} {facts['command']}, pid {facts['pid']} on {facts['host']}"
+
+
+def as_json(gathered: Gathered, *done: str) -> dict[str, Any]:
+    """Return what each process did, and who did not answer, as JSON can hold it.
+
+    Args:
+        gathered: What came of an order.
+        done: Names of the numbers that each process told.
+    """
+    whole = gathered.as_dict()
+    processes = [
+        {
+            "process": dict(each.facts),
+            **{name: number(each.totals, "done", name) for name in done},
+        }
+        for each in gathered.processes
+    ]
+    rest = ("silent", "missing", "unreachable", "commands")
+    return {"processes": processes, **{name: whole[name] for name in rest}}
 
 
 def words_of(error: BaseException) -> str:

@@ -4,6 +4,8 @@
 
   const LONGEST = 5 * 60 * 1000; // ms between two tries that fail
   const TIMEOUT = 30 * 1000; // ms that one may take
+  const FORGET = 60 * 60; // s after which a process that is gone is not told of
+  const MOST = 20; // of those that are
   const CHOICE = "redis_optimizer.interval"; // where the chosen interval is remembered
 
   const page = document.getElementById("ro-page");
@@ -19,10 +21,24 @@
   let failures = 0;
   let asking = false;
   let over = false; // logged out: nothing more to ask for
-  let seen = new Date(words.at * 1000);
+  let seen = Number(words.at); // s since the epoch
   let calls = new Map(); // by server and command, at the last refresh
+  const processes = new Map(); // that have answered, by the id of their row: the row, and when
   let timer;
   let due = 0;
+
+  const zone = (() => {
+    try {
+      return new Intl.DateTimeFormat(language, { timeZone: words.zone }).resolvedOptions().timeZone;
+    } catch {
+      return undefined; // unknown to the browser, which takes its own
+    }
+  })();
+
+  // As the site tells the time, in the rest of the admin, too.
+  function time(at, options) {
+    return new Date(at * 1000).toLocaleTimeString(language, { timeZone: zone, ...options });
+  }
 
   function interval() {
     return Number(select.value) * 1000;
@@ -65,8 +81,9 @@
       trouble.textContent = "";
     } catch {
       failures += 1;
-      const text = words.wordFailed.replace("{time}", () => seen.toLocaleTimeString(language));
-      trouble.textContent = text.replace("{seconds}", () => Math.round(delay() / 1000));
+      const told = words.wordFailed.replace("{time}", () => time(seen));
+      const next = words.wordNext.replace("{seconds}", () => Math.round(delay() / 1000));
+      trouble.textContent = interval() ? `${told} ${next}` : told;
     } finally {
       asking = false;
       plan();
@@ -78,15 +95,44 @@
     for (const [name, html] of Object.entries(found.parts)) {
       const fresh = document.createElement("template");
       fresh.innerHTML = html;
+      if (name === "processes") recall(fresh.content, found.at);
       patch(page.querySelector(`[data-part="${name}"]`), fresh.content);
     }
-    const at = new Date(found.at * 1000);
-    rate((at - seen) / 1000);
-    seen = at;
-    updated.textContent = words.wordUpdated.replace("{time}", () => at.toLocaleTimeString(language));
-    const text = words.wordCost.replace("{commands}", () => found.commands.toLocaleString(language));
-    cost.textContent = text.replace("{total}", () => total.toLocaleString(language));
-    window.redisOptimizerCharts?.draw(found.charts);
+    rate();
+    seen = found.at;
+    updated.textContent = words.wordUpdated.replace("{time}", () => time(seen));
+    const all = words.wordTotal.replace("{total}", () => total.toLocaleString(language));
+    cost.textContent = `${found.cost} ${all}`;
+    window.redisOptimizerCharts?.draw(found.charts, time);
+  }
+
+  // Adds rows of the processes that have answered this page before, and do not now.
+  function recall(part, at) {
+    for (const row of part.querySelectorAll("tbody tr[id]")) {
+      processes.delete(row.id); // those that were seen last come last
+      processes.set(row.id, { row: row.cloneNode(true), at });
+    }
+    const gone = [...processes].filter(([, process]) => process.at < at);
+    const told = gone.filter(([, process]) => at - process.at < FORGET).slice(-MOST);
+    for (const [id] of gone) if (!told.some(([other]) => other === id)) processes.delete(id);
+    const rows = told.map(([, process]) => goneRow(process));
+    for (const silent of part.querySelectorAll("tr[data-pid]")) {
+      const { pid } = silent.dataset; // this says less, if there is one alone with that number
+      if (rows.filter((row) => row.cells[1].textContent === pid).length === 1) silent.remove();
+    }
+    part.querySelector("tbody").append(...rows);
+    if (rows.length) part.querySelector(".ro-scroll").hidden = false;
+  }
+
+  function goneRow({ row, at }) {
+    const copy = row.cloneNode(true);
+    const width = copy.cells.length;
+    while (copy.cells.length > 3) copy.deleteCell(3);
+    const cell = copy.insertCell();
+    cell.colSpan = width - 3;
+    cell.textContent = words.wordGone.replace("{time}", () => time(at));
+    copy.className = "ro-silent";
+    return copy;
   }
 
   // Changes what differs and leaves the rest: the focus, what is scrolled and what is selected stay.
@@ -129,14 +175,17 @@
     }
   }
 
-  // What a server counted grows; how fast, two looks tell.
-  function rate(seconds) {
+  // What a server counted grows; how fast, two looks tell, by its own clock.
+  function rate() {
     const before = calls;
     calls = new Map();
     for (const cell of page.querySelectorAll(".ro-rate")) {
-      const { key, calls: count } = cell.dataset;
-      calls.set(key, Number(count));
-      const grown = Number(count) - before.get(key);
+      const { key } = cell.dataset;
+      const count = Number(cell.dataset.calls);
+      const at = Number(cell.closest("[data-at]").dataset.at);
+      calls.set(key, { count, at });
+      const grown = count - before.get(key)?.count;
+      const seconds = at - before.get(key)?.at;
       if (!(grown >= 0 && seconds > 0)) continue; // unknown before, or reset meanwhile
       const perSecond = grown / seconds;
       const digits = { maximumFractionDigits: perSecond < 10 ? 1 : 0 };
@@ -178,7 +227,9 @@
   const choice = remembered();
   if ([...select.options].some((option) => option.value === choice)) select.value = choice;
   for (const element of [select, document.getElementById("ro-interval-label")]) element.hidden = false;
-  rate(0);
-  window.redisOptimizerCharts?.draw(JSON.parse(document.getElementById("ro-charts").textContent));
+  updated.textContent = words.wordUpdated.replace("{time}", () => time(seen));
+  rate();
+  recall(page.querySelector('[data-part="processes"]'), seen);
+  window.redisOptimizerCharts?.draw(JSON.parse(document.getElementById("ro-charts").textContent), time);
   plan();
 })();

@@ -9,13 +9,14 @@
   const LINES = { commands: ["sent", "avoided"], ratio: ["ratio"], batch: ["batch"] };
   let last = null; // what was drawn
   let plots = [];
+  let tell; // tells the time
 
   function colour(name) {
     return getComputedStyle(boxes[0]).getPropertyValue(name).trim();
   }
 
   function time(at) {
-    return new Date(at * 1000).toLocaleTimeString(language, { hour: "2-digit", minute: "2-digit" });
+    return tell(at, { hour: "2-digit", minute: "2-digit" });
   }
 
   function number(value) {
@@ -35,7 +36,7 @@
         { ...axis, size: 46, space: 36, values: (plot, ticks) => ticks.map(number) },
       ],
       series: [
-        { label: box.dataset.wordTime, value: (plot, at) => (at == null ? "-" : time(at)) },
+        { label: box.dataset.wordTime, value: (plot, at) => (at == null ? "-" : tell(at)) },
         ...names.map((name) => ({
           label: box.getAttribute(`data-word-${name}`),
           stroke: colour(`--ro-${name}`),
@@ -57,8 +58,9 @@
   }
 
   // All anew where lines or colours are others; otherwise what is there gets new data.
-  function draw(found, anew = false) {
+  function draw(found, telling, anew = false) {
     last = found;
+    tell = telling;
     boxes[0].closest(".ro-charts").hidden = false; // it has no width before
     boxes.forEach((box, place) => {
       const names = LINES[box.dataset.chart].filter((name) => found[name]);
@@ -73,7 +75,7 @@
   }
 
   function redraw() {
-    if (last) draw(last, true);
+    if (last) draw(last, tell, true);
   }
 
   new ResizeObserver(() => {

@@ -224,15 +224,23 @@ class RedisBackend(CeleryRedisBackend):
         return self.client.register_script(STORE)
 
     def _send(self, records: Sequence[Record]) -> None:
+        unreadable: Exception | None = None
         while records:
             stored, pruned, undecided = self._script(*pack(records))
             counter.stored += stored
             counter.pruned += pruned
-            records = [
-                records[number - 1]._replace(replaces=digest)
-                for number, found, digest in undecided
-                if not found or self.decode(found)["status"] != states.SUCCESS
-            ]
+            left: list[Record] = []
+            for number, found, digest in undecided:
+                try:
+                    is_success = found and self.decode(found)["status"] == states.SUCCESS
+                except Exception as error:  # it may be a success: it stays, and the others go on
+                    unreadable = error
+                    continue
+                if not is_success:
+                    left.append(records[number - 1]._replace(replaces=digest))
+            records = left
+        if unreadable is not None:
+            raise unreadable  # as with Celery's own
 
 
 class SentinelBackend(RedisBackend, CelerySentinelBackend):

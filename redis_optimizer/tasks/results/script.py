@@ -29,7 +29,9 @@ for record = 1, (#ARGV - 1) / 6 do
 
     local stored = set('NX')
     if not stored then
-        local state = redis.call('GETRANGE', key, 0, 99):match('^{"status": ?"([^"]*)"')
+        local begins = redis.pcall('GETRANGE', key, 0, 99)
+        local state = 'none' -- of what is no text: it is replaced
+        if type(begins) == 'string' then state = begins:match('^{"status": ?"([^"]*)"') end
         if not state then
             local found = redis.call('GET', key)
             local digest = redis.sha1hex(found)
@@ -41,8 +43,8 @@ for record = 1, (#ARGV - 1) / 6 do
         end
         stored = state and state ~= 'SUCCESS' and set()
         if stored and kept then
-            redis.call('LREM', kept, 0, key)
-            redis.call('LREM', other, 0, key)
+            redis.pcall('LREM', kept, 0, key)
+            redis.pcall('LREM', other, 0, key)
         end
     end
 
@@ -51,7 +53,12 @@ for record = 1, (#ARGV - 1) / 6 do
         stored_count = stored_count + 1
     end
     if stored and kept then
-        if redis.call('LPUSH', kept, key) > limit then
+        local count = redis.pcall('LPUSH', kept, key)
+        if type(count) ~= 'number' then -- there is something else
+            redis.call('DEL', kept)
+            count = redis.call('LPUSH', kept, key)
+        end
+        if count > limit then
             for _, old in ipairs(redis.call('LRANGE', kept, limit, -1)) do
                 local left = redis.call('TTL', old)
                 if left == -1 or left > tonumber(ARGV[1]) then

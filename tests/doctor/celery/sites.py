@@ -15,9 +15,12 @@ SECONDS = 10.0
 
 
 def make_app(url: str = URL, **conf: Any) -> Celery:
-    """Return an app that is not that of the tests' site."""
+    """Return an app that is not that of the tests' site, with none of the tasks of other tests."""
     app = Celery("site", broker=url, set_as_current=False)
     app.conf.update(conf)
+    app.finalize()  # which takes over all shared tasks
+    for name in [name for name in app.tasks if not name.startswith("celery.")]:
+        app.tasks.unregister(name)
     return app
 
 

@@ -4,13 +4,13 @@ from typing import Any
 
 import pytest
 
-from redis_optimizer.doctor import Severity, examine
+from redis_optimizer.doctor import examine
 from redis_optimizer.doctor.celery import chatter
 from redis_optimizer.doctor.celery.evidence import Broker, Worker
 from tests.doctor.celery.sites import find, jobs, make_app, make_server, see, waits, with_profile
 
 DAY = 86_400
-BEATS = Worker(name="w@h", every=2.0, version="5.6.3")
+BEATS = Worker(name="w@h", every=2.0)
 PROFILES = ["balanced", "metered", "metered_no_remote_control"]
 
 
@@ -126,33 +126,6 @@ def test_events_of_jobs_are_found_when_they_are_heard() -> None:
     broker = Broker(events=30, seconds=10.0)
     (finding,) = find(see(make_app(), make_server(), broker), "job-events")
     assert finding.saves == 3.0 * DAY
-
-
-def test_the_parts_of_chatter_add_up() -> None:
-    server = make_server({"brpop": 1.0}, clients=waits(0))
-    evidence = see(make_app(), server, Broker(workers=(BEATS,), gossips=1))
-    parts = {each.id: each for each in examine(evidence, through=chatter.EXAMINATIONS).findings}
-    assert set(parts) == {"idle-polling", "heartbeats", "gossip", "idle-chatter"}
-    assert parts["idle-chatter"].severity is Severity.INFO
-    total = sum(each.saves or 0 for each in parts.values())
-    # Of 100 commands a minute 4 stay; a part is measured, and a heartbeat is not every 2.00 s.
-    assert total == pytest.approx(96 * 1_440, rel=0.02)
-    assert f"gossip: {total:,.0f} commands a day" in parts["idle-chatter"].arithmetic
-
-
-def test_chatter_of_workers_that_are_not_seen_has_no_gain() -> None:
-    for evidence in (see(make_app()), see(make_app(), make_server())):
-        (finding,) = find(evidence, "idle-chatter")
-        assert (finding.saves, finding.arithmetic) == (None, "No worker was seen.")
-    server = make_server(clients=None)
-    (finding,) = find(see(make_app(), server, Broker(workers=(BEATS,))), "idle-chatter")
-    assert finding.saves == 7 * 1_440
-
-
-@pytest.mark.parametrize("profile", PROFILES)
-def test_a_profile_needs_no_word(profile: str) -> None:
-    assert find(see(with_profile(profile)), "idle-chatter") == []
-    assert len(find(see(with_profile("default")), "idle-chatter")) == 1
 
 
 def test_a_broker_that_is_not_redis_is_left_alone() -> None:

@@ -27,7 +27,7 @@ DAY = 86_400
 
 def test_that_jobs_have_begun_is_found_by_the_settings() -> None:
     app = make_app(result_backend=PLAIN, task_track_started=True)
-    (finding,) = find(see(app, make_server({"setex": 6.0})), "track-started")
+    (finding,) = find(see(app, make_server({"setex": 6.0, "publish": 9.0})), "track-started")
     assert finding.saves == 6 / 2 * 5 * DAY
     assert "CELERY_TASK_TRACK_STARTED" in finding.what
     (finding,) = find(see(app), "track-started")
@@ -61,12 +61,19 @@ def unread(kept: Kept | None, backend: str = PLAIN, **rates: float) -> Any:
 
 
 def test_results_that_nobody_reads_are_found() -> None:
-    (finding,) = find(unread(UNREAD, setex=2.0, get=2.0), "unread-results")
+    (finding,) = find(unread(UNREAD, setex=2.0, publish=2.0, get=2.0), "unread-results")
     assert finding.saves == 2 * 7 * DAY
     assert "25 results" in finding.what
-    assert find(unread(UNREAD, setex=2.0, get=2.0), "plain-results") == []
+    assert find(unread(UNREAD, setex=2.0, publish=2.0, get=2.0), "plain-results") == []
     (finding,) = find(unread(UNREAD), "unread-results")
     assert finding.saves is None
+
+
+def test_what_a_cache_stores_is_no_result() -> None:
+    app = make_app(result_backend=PLAIN, result_expires=None)
+    server = make_server({"set": 100.0, "publish": 2.0})
+    (finding,) = find(see(app, server), "plain-results")
+    assert finding.saves == 2 * 6 * DAY
 
 
 @pytest.mark.parametrize(
@@ -79,7 +86,7 @@ def test_results_that_nobody_reads_are_found() -> None:
     ],
 )
 def test_results_that_somebody_may_read_are_not(kept: Kept | None, gets: float) -> None:
-    evidence = unread(kept, setex=2.0, get=gets)
+    evidence = unread(kept, setex=2.0, publish=2.0, get=gets)
     assert find(evidence, "unread-results") == []
     (finding,) = find(evidence, "plain-results")
     assert finding.severity is Severity.INFO
@@ -87,7 +94,7 @@ def test_results_that_somebody_may_read_are_not(kept: Kept | None, gets: float) 
 
 
 def test_our_backend_needs_no_word() -> None:
-    evidence = unread(UNREAD, OURS, setex=2.0)
+    evidence = unread(UNREAD, OURS, setex=2.0, publish=2.0)
     assert examine(evidence, through=results.EXAMINATIONS).findings == ()
 
 

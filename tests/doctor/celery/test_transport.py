@@ -16,7 +16,7 @@ from tests.doctor.celery.sites import add_task, find, jobs, make_app, make_serve
 from tests.doctor.sites import process
 
 
-@pytest.mark.parametrize("profile", set(PROFILES) - {"default"})
+@pytest.mark.parametrize("profile", sorted(set(PROFILES) - {"default"}))
 def test_the_settings_of_a_profile_are_right(profile: str) -> None:
     for module in (transport, results, workers):
         report = examine(see(with_profile(profile), make_server()), through=module.EXAMINATIONS)
@@ -106,52 +106,6 @@ def test_a_batch_is_found() -> None:
     (finding,) = find(see(app), "visibility-timeout")
     assert "a batch of long may take 100 x 30 s" in finding.what
     assert '"visibility_timeout": 7200' in finding.change
-
-
-@pytest.mark.parametrize("query", ["", "?ssl_cert_reqs=CERT_NONE", "?ssl_cert_reqs=none"])
-def test_a_certificate_that_nobody_verifies_is_found(query: str) -> None:
-    app = make_app(f"rediss://:secret@h:1/0{query}")
-    (finding,) = find(see(app), "unverified-broker")
-    assert "secret" not in str(finding.as_dict())
-
-
-@pytest.mark.parametrize(
-    ("url", "conf"),
-    [
-        ("rediss://h:1/0?ssl_cert_reqs=CERT_REQUIRED", {}),
-        ("rediss://h:1/0", {"broker_use_ssl": {"ssl_ca_certs": "/ca"}}),
-        ("redis://h:1/0", {}),
-    ],
-)
-def test_a_certificate_that_is_verified_is_not(url: str, conf: dict[str, Any]) -> None:
-    assert find(see(make_app(url, **conf)), "unverified-broker") == []
-    assert find(see(with_profile("metered", url.partition("?")[0])), "unverified-broker") == []
-
-
-PICKLE: dict[str, Any] = {"accept_content": ["json", "pickle"]}
-
-
-@pytest.mark.parametrize(
-    ("fields", "severity"),
-    [
-        ({}, Severity.ERROR),
-        ({"has_password": True}, Severity.WARNING),
-        ({"is_encrypted": True}, Severity.WARNING),
-    ],
-)
-def test_pickled_jobs_of_a_server_that_others_reach_are_found(
-    fields: dict[str, Any], severity: Severity
-) -> None:
-    server = make_server(is_local=False, **fields)
-    (finding,) = find(see(make_app(**PICKLE), server), "pickled-jobs")
-    assert finding.severity is severity
-    assert find(see(make_app(), server), "pickled-jobs") == []
-
-
-def test_pickled_jobs_of_a_server_of_our_own_are_not() -> None:
-    safe = make_server(is_local=False, has_password=True, is_encrypted=True)
-    for server in (make_server(is_local=True), safe):
-        assert find(see(make_app(**PICKLE), server), "pickled-jobs") == []
 
 
 def test_an_old_kombu_is_found(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,13 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from celery import signals
 
 from redis_optimizer.doctor import Evidence, Finding, examine, look
 from redis_optimizer.doctor.celery import chatter, results, transport, workers
 from redis_optimizer.doctor.celery.evidence import Broker
 from redis_optimizer.doctor.celery.watch import watching
 from redis_optimizer.embedded import EmbeddedServer
-from tests.doctor.celery.sites import make_app, with_profile
+from tests.doctor.celery.sites import add_task, make_app, with_profile
 from tests.doctor.sites import Clock
 from tests.servers import connect, wait_until
 from tests.tasks.processes import Site
@@ -89,7 +90,7 @@ def test_a_worker_as_celery_comes(plain: Ground) -> None:
 
     found = diagnose(plain.look(4, wait_for_a_heartbeat_and_a_job))
     beats.close()
-    assert set(found) == {"idle-polling", "heartbeats", "gossip", "job-events", "idle-chatter"}
+    assert set(found) == {"idle-polling", "heartbeats", "gossip", "job-events"}
     # The doctor's clock says 4 s. One BRPOP brought the job; a busy machine may have seen one more.
     assert found["idle-polling"].saves == pytest.approx(DAY, rel=0.3)
     assert found["heartbeats"].saves == DAY / 2
@@ -157,6 +158,26 @@ def test_a_broker_that_is_down_is_said_once() -> None:
         assert len(unknown) == 1
 
 
+def test_the_tasks_of_a_site_are_known_as_to_its_workers() -> None:
+    app = make_app("memory://")
+    unknown: list[str] = []
+
+    def discover(**kwargs: Any) -> None:  # as `autodiscover_tasks` waits for it
+        add_task(app, "t.late")
+
+    signals.import_modules.connect(discover, sender=app)
+    with watching(app, unknown):
+        assert "t.late" in app.tasks
+    assert unknown == []
+
+
+def test_a_module_of_tasks_that_cannot_be_imported_is_said() -> None:
+    unknown: list[str] = []
+    with watching(make_app("memory://", imports=["no_such_tasks"]), unknown):
+        (each,) = unknown
+    assert each.startswith("the tasks of the site: ModuleNotFoundError: No module")
+
+
 @pytest.mark.slow
 def test_a_worker_with_the_metered_profile(tmp_path: Path) -> None:
     with EmbeddedServer() as server:
@@ -165,7 +186,7 @@ def test_a_worker_with_the_metered_profile(tmp_path: Path) -> None:
         with site.worker("-c", "1"):
             wait_for_wait(ground.redis)
             ground.app.set_current()
-            evidence = look(3)
+            evidence = look(1)
         assert evidence.broker is not None
         assert (evidence.broker.equipped, evidence.broker.gossips) == (1, 0)
         assert diagnose(evidence) == {}

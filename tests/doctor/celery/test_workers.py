@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from django.test import override_settings
 
-from redis_optimizer.doctor.celery.evidence import Broker, Worker
+from redis_optimizer.doctor.celery.evidence import Broker
 from redis_optimizer.tasks import OptimizedTask
 from tests.doctor.celery.sites import add_task, find, jobs, make_app, make_server, see, waits
 
@@ -55,14 +55,3 @@ def test_nobody_needs_to_open_what_is_not_sent(app: Any, batched: Any) -> None:
 
 def test_tasks_that_are_not_batched_need_no_openers(app: Any) -> None:
     assert look(app, 0, 0, 0) == []
-
-
-@pytest.mark.parametrize(
-    ("version", "is_old"), [("5.2.7", True), ("5.6.0", False), ("6.0", False), ("", False)]
-)
-def test_old_workers_are_found(version: str, is_old: bool) -> None:
-    broker = Broker(workers=(Worker(name="w@h", every=2.0, version=version),))
-    found = find(see(make_app(), make_server(), broker), "old-workers")
-    assert [finding.what for finding in found] == (
-        [f"Celery {version} runs in w@h."] if is_old else []
-    )

@@ -69,7 +69,7 @@ def limits(run):
 @case(eager=False)
 def revoked(run):
     control = tasks.add.app.control
-    waiting = run.name("waiting", tasks.add.apply_async((1, 2), countdown=2))
+    waiting = run.name("waiting", tasks.add.apply_async((1, 2), countdown=5))
     run.wait(waiting, "task_received")
     waiting.revoke()
     known = "9f6fcd6c-0c5f-4b53-a3a5-000000000002"

@@ -61,7 +61,7 @@ class Traffic:
                 self.sent.append(note.delay(number).id)
                 with batch():
                     self.sent += [once.delay(number % 3).id, note.delay(number).id]
-                time.sleep(0.05)
+                time.sleep(0.1)
 
     @contextlib.contextmanager
     def noting(self):
