@@ -29,6 +29,8 @@ SETTINGS = {
         "visibility_timeout": VISIBILITY,
         "unacked_restore_interval": 1,
         "unacked_restore_throttle": 1,
+        # Of a worker that is killed while it looks for such: nobody else does so for 300 s.
+        "unacked_mutex_expire": 2,
     },
     "CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP": True,
     "REDIS_OPTIMIZER": {"ENVELOPES": True},
@@ -136,7 +138,7 @@ class Run:
             missing=self.jobs - len(seen),
             again=sum(seen.values()) - len(seen),
             unacked=self._size("unacked"),
-            queued=sum(self._size(key) for key in ("celery", "celery.batches")),
+            queued=self._size("celery") + self._size("celery.batches"),
         )
 
     def _kill_child(self, worker: Worker) -> None:
