@@ -118,10 +118,10 @@ class Run:
                     time.sleep(self.random.uniform(0.0, 0.4))  # the random point
                     self._kill_child(worker)
                 self.send(60)
-                # Kombu notes what it takes from a queue when it has it: what is on its way to a
-                # worker that is killed just then is lost, with any Celery, and not tried here.
-                wait_until(self._is_taken, 60)
-                time.sleep(self.random.uniform(0.05, 0.4))
+                # Kombu notes what it takes from a queue when it has it. What is on its way to a
+                # worker that is killed is lost, with any Celery: that is not what is tried here.
+                time.sleep(self.random.uniform(0.0, 0.6))
+                wait_until(self._is_noted, 60)
                 worker.kill()
                 self.kills += 1
 
@@ -147,6 +147,9 @@ class Run:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.random.choice(children), signal.SIGKILL)
             self.kills += 1
+
+    def _is_noted(self) -> bool:
+        return self._is_taken() and bool(self.client.info("clients")["blocked_clients"])
 
     def _is_taken(self) -> bool:
         return not self._size("celery") and not self._size("celery.batches")

@@ -12,7 +12,7 @@ from tests.tasks.chaos import SETTINGS, run
 from tests.tasks.processes import Site
 from tests.tasks.site import runs
 
-KILLS = int(os.environ.get("REDIS_OPTIMIZER_KILLS") or 20)
+KILLS = int(os.environ.get("REDIS_OPTIMIZER_KILLS") or 12)
 
 
 @pytest.mark.slow
