@@ -175,6 +175,7 @@ def test_a_flood_of_forged_messages_holds_up_nothing(
     reader = threading.Thread(target=read)
     reader.start()
     before, counted = _resident(), sum(desk.totals().values())
+    answered = desk.totals()["answered"]
     try:
         for number in range(20):
             pipeline = admin.pipeline(transaction=False)
@@ -185,7 +186,7 @@ def test_a_flood_of_forged_messages_holds_up_nothing(
             pipeline.execute()
         wait_until(lambda: cache.get("k0") == 19, 10)
         wait_until(lambda: sum(desk.totals().values()) - counted == 20 * 501, 30)
-        assert desk.totals()["answered"] == 0
+        assert desk.totals()["answered"] == answered
     finally:
         ended.set()
         reader.join()

@@ -209,6 +209,7 @@ def test_a_server_that_comes_back_is_believed(own: EmbeddedServer) -> None:
     with connect(own) as admin:
         admin.set(KEY, 2)
     assert cache.get("k") == 2
+    settle(cache)
     wait_until(lambda: cache.get("k") == 2 and is_kept(cache, "k"))
     lose(cache, own)
     assert cache.get("k") == 2

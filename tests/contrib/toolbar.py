@@ -31,8 +31,8 @@ urlpatterns: list[Any] = []
 def main(url: str) -> None:
     configure(url)
     site: Any = caches["default"]
+    site.set("known", 1)  # before the process is told of writes, its own among them
     assert site.tier.wait_ready(10)
-    site.set("known", 1)
     found = {}
     for name, panels in (("alone", [PANEL]), ("first", [PANEL, CACHE]), ("last", [CACHE, PANEL])):
         for middleware in ([TOOLBAR], [OURS, TOOLBAR]):

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 import redis
+from celery import Celery
 from celery.app import app_or_default
 
 from redis_optimizer.embedded import EmbeddedServer
@@ -12,8 +13,9 @@ from tests.servers import connect
 
 @pytest.fixture(autouse=True)
 def _own_app() -> Iterator[None]:
-    """Make the app current again that was it before."""
+    """Let an app be current that has nothing on Redis, and not that of another test."""
     before = app_or_default()
+    Celery("nothing", broker="memory://", set_as_current=True)
     yield
     before.set_current()
 
