@@ -11,7 +11,7 @@ from .faults import SCHEDULE, SHORTEST
 from .plan import PLAIN, RAW, TIERED, Plan
 from .report import Report
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.edges]
 
 Lasting = Callable[[float], float]
 

@@ -45,6 +45,7 @@ def compare(expected: Record, found: Record) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.edges
 def test_batched_jobs_with_lean_results_are_as_with_plain_celery(run, plain):
     found = run(VARIANTS["batches"], "batches")
     compare(plain(), found)
