@@ -83,12 +83,13 @@ class Remote(RedisCache[Any]):
 
     _store: Any
 
-    @functools.cached_property
+    @property
     def client(self) -> Any:
         """The django-redis client, made when it is first needed."""
         client = super().client
-        if hasattr(client, "connection_factory"):  # a class of the site's own may do without
-            client.connection_factory = _Connections(client.connection_factory)
+        factory = getattr(client, "connection_factory", None)  # a site's own class may do without
+        if factory is not None and not isinstance(factory, _Connections):
+            client.connection_factory = _Connections(factory)
         return client
 
 
