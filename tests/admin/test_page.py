@@ -118,7 +118,7 @@ class TestBroker:
             admin.config_resetstat()
             found = client.get(DATA).json()
             assert found["commands"] - count(admin) == count(its) == 2
-            assert len(its.client_list()) == 1  # nothing stays open
+            wait_until(lambda: len(its.client_list()) == 1)  # nothing stays open
         shown = found["parts"]["servers"]
         assert f"Broker 127.0.0.1:{own.port}/3" in shown
         assert "Pa55w0rd" not in shown
