@@ -31,7 +31,7 @@ class Answer:
 
     Args:
         response: What the view returned, rendered.
-        began: When its view began, on the shelf's clock.
+        trust: What its endpoint held when the view began: of that time it tells.
         vary: Request headers that it depends on, besides those that it names itself.
         key_size: Bytes that the texts in its key take.
     """
@@ -43,19 +43,19 @@ class Answer:
         "_is_object",
         "_modified",
         "_reason",
-        "began",
         "size",
         "status",
+        "trust",
     )
 
     def __init__(
         self,
         response: HttpResponse,
-        began: float,
+        trust: object,
         vary: Iterable[str] = (),
         key_size: int = 0,
     ) -> None:
-        self.began = began
+        self.trust = trust
         self.status = response.status_code
         reason = response.reason_phrase
         self._reason = None if reason == responses.get(self.status) else reason

@@ -71,12 +71,13 @@ class Endpoint:
         self._terms = Terms(0, 0, 0)
         # Where nobody says who gets the same, that is not read unnoticed.
         self._headers = Headers(AUTHORIZATION) if rules.vary is None else Headers()
-        self._distrusted_at = -1.0
+        # Another one after each loss. Not a time: who begins at that moment may see it either way.
+        self._trust = object()
         self._has_warned = False
 
     def distrust(self) -> None:
         """Serve nothing that says that all is well and was begun before now."""
-        self._distrusted_at = shelf.now()
+        self._trust = object()
 
     def serve(
         self, call: Callable[[], Any], request: HttpRequest, given: tuple[Any, ...] = ()
@@ -187,7 +188,7 @@ class Endpoint:
     ) -> Made[Answer | Own]:
         if self._headers.are_newer(key[-1]):
             return Made(AGAIN, 0, is_shared=False)
-        began = shelf.now()
+        trust = self._trust
         watch = Watch(request, self._allowed())
         try:
             with watch:
@@ -196,14 +197,14 @@ class Endpoint:
                     response = response.render()
         except Exception as error:
             return self._judge_error(error, watch)
-        return self._judge(response, request, key, terms, watch, began)
+        return self._judge(response, request, key, terms, watch, trust)
 
     async def _amake(
         self, call: Callable[[], Awaitable[Any]], request: HttpRequest, key: Any, terms: Terms
     ) -> Made[Answer | Own]:
         if self._headers.are_newer(key[-1]):
             return Made(AGAIN, 0, is_shared=False)
-        began = shelf.now()
+        trust = self._trust
         watch = Watch(request, self._allowed())
         try:
             with watch:
@@ -213,7 +214,7 @@ class Endpoint:
                     response = await sync_to_async(response.render, thread_sensitive=True)()
         except Exception as error:
             return self._judge_error(error, watch)
-        return self._judge(response, request, key, terms, watch, began)
+        return self._judge(response, request, key, terms, watch, trust)
 
     def _allowed(self) -> frozenset[str] | None:
         """Return what of the user the view may read; None: all."""
@@ -236,7 +237,7 @@ class Endpoint:
         key: Any,
         terms: Terms,
         watch: Watch,
-        began: float,
+        trust: object,
     ) -> Made[Answer | Own]:
         own: Made[Answer | Own] = Made(Own(response), 0, is_shared=False)
         if watch.read or watch.changed:
@@ -255,7 +256,7 @@ class Endpoint:
             where = (*key[:-1], self._headers.values(request))
         added = () if is_for_all else ("Cookie",)
         size = key_size(request) + self._headers.size(request)
-        answer = Answer(response, began, added, size)
+        answer = Answer(response, trust, added, size)
         fresh_for = 0.0
         if answer.is_good:
             fresh_for = max(terms.ttl, terms.staff_ttl)
@@ -269,9 +270,7 @@ class Endpoint:
             logger.warning("%s %s: what it returns is not kept.", self.name, watch.why())
 
     def _believes(self, value: Answer | Own) -> bool:
-        return isinstance(value, Answer) and (
-            not value.is_good or value.began > self._distrusted_at
-        )
+        return isinstance(value, Answer) and (not value.is_good or value.trust is self._trust)
 
     def _is_out_of_date(self, found: Found[Answer | Own]) -> bool:
         # Who joined a run may have come after the loss that it began before.

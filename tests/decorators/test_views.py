@@ -316,6 +316,19 @@ class TestHealth:
         server_lost.send(None, reason="test")
         assert view(rf.get("/"))["X-Cache"] == "hit"  # that all is not well may be believed
 
+    @pytest.mark.parametrize("ahead", [0, 1_000_000])
+    def test_what_begins_after_a_loss_is_believed_whatever_the_clock_says(
+        self, rf: RequestFactory, clock: Clock, ahead: int
+    ) -> None:
+        @cached_health
+        def view(request: Any) -> dict[str, Any]:
+            return {}
+
+        clock.time += ahead
+        server_lost.send(None, reason="test")
+        clock.time -= ahead
+        assert [view(rf.get("/"))["X-Cache"] for _ in range(2)] == ["miss", "hit"]
+
     def test_other_endpoints_do_not_care(self, rf: RequestFactory) -> None:
         site.status(rf.get("/"))
         server_lost.send(None, reason="test")
