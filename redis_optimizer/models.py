@@ -3,7 +3,7 @@
 from typing import ClassVar
 
 from django.db import models
-from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 __all__ = ["Overview"]
 
@@ -22,8 +22,8 @@ class Overview(models.Model):
             ("prune_results", "Can prune results of jobs"),
             ("switch_parts", "Can switch parts of Redis optimizer off and on"),
         ]
-        verbose_name = _("overview")
-        verbose_name_plural = _("overview")
+        verbose_name = pgettext_lazy("model", "overview")
+        verbose_name_plural = pgettext_lazy("model", "overview")
 
     def __str__(self) -> str:
         return str(self._meta.verbose_name)

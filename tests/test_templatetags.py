@@ -153,6 +153,26 @@ class TestState:
         assert strip.data["data-stale-after"] == "3086.25"
         assert strip.data["data-age"] == "1001"
 
+    @pytest.mark.parametrize(
+        ("results", "age", "words"),
+        [
+            ([REDIS], 1, "in Ordnung"),
+            ([REDIS, BROKER], 1, "eingeschränkt: broker"),
+            ([DATABASE], 301, "nicht aktuell, zuletzt: gestört: database"),
+        ],
+    )
+    def test_its_words_are_those_of_the_pages_language(
+        self, render: Any, knows: Any, results: Any, age: float, words: str
+    ) -> None:
+        knows(verdict(*results, age=age))
+        with override("de"):
+            strip = render(is_staff=True)
+        assert strip.text.startswith(f"Status der Website: {words} Details Zuletzt geprüft: 21. ")
+        assert strip.text.endswith("Statusbericht")
+        assert strip.data["aria-label"] == "Status der Website"
+        assert strip.data["data-word-ok"] == "in Ordnung"  # what the script shows
+        assert strip.data["data-word-stale"] == "nicht aktuell, zuletzt: {state}"
+
     def test_what_a_check_is_called_cannot_break_the_page(self, render: Any, knows: Any) -> None:
         knows(verdict(Result('"><script>', "x", Status.FAILING, 1, 1)))
         assert "<script>" not in render(is_staff=True).html

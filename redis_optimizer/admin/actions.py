@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
+from django.utils.translation import ngettext, pgettext
 
 from redis_optimizer.admin.caches import clear_cache, clearable
 from redis_optimizer.admin.done import Done, Question, Refused, told
@@ -199,7 +199,7 @@ def _followed(process: Process) -> str:
     is_on = done.get("on") if isinstance(done, Mapping) else None
     if not isinstance(is_on, bool):
         return _("not confirmed")
-    return _("on") if is_on else _("off")
+    return pgettext("state", "on") if is_on else pgettext("state", "off")
 
 
 ACTIONS: Final[tuple[Action, ...]] = (

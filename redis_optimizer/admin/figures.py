@@ -6,7 +6,7 @@ from typing import Any
 
 from django.utils.timezone import get_current_timezone_name, localtime
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
+from django.utils.translation import ngettext, pgettext
 
 from redis_optimizer.admin.charts import as_charts, as_rows
 from redis_optimizer.admin.formats import NOTHING, count, decimal, share, span
@@ -84,7 +84,7 @@ def _tiles(seen: Look, totals: Mapping[str, Any], at: float) -> list[dict[str, s
             "note": _("%(share)s of all, in %(time)s of process time") % words,
         },
         {
-            "name": _("Hit ratio"),
+            "name": pgettext("figure", "Hit ratio"),
             "value": share(hits, reads),
             "note": ngettext(
                 "%(hits)s of %(reads)s read", "%(hits)s of %(reads)s reads", int(reads)
@@ -108,7 +108,7 @@ def _tiles(seen: Look, totals: Mapping[str, Any], at: float) -> list[dict[str, s
             "note": _("calls for which another job stood"),
         },
         {
-            "name": _("Connections"),
+            "name": pgettext("figure", "Connections"),
             "value": count(number(totals, "connections", "open")),
             "note": ngettext(
                 "of these processes; %(clients)s clients at the server",

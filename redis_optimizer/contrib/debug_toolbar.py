@@ -9,6 +9,9 @@ from typing import Any
 
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
+from django.utils.formats import number_format
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from redis_optimizer.cache import registry
 from redis_optimizer.cache.measured import measured_in_place
@@ -21,8 +24,6 @@ except ImportError as error:
     raise missing(__name__, "django-debug-toolbar", "debug-toolbar") from error
 
 __all__ = ["RedisOptimizerPanel"]
-
-NO_TIER = "(without a tier)"
 
 
 class RedisOptimizerPanel(Panel):
@@ -51,7 +52,13 @@ class RedisOptimizerPanel(Panel):
         stats = self.get_stats()
         if not stats:
             return ""
-        return f"{stats['hits']} hits, {stats['trips']} round trips in {stats['ms']:.1f} ms"
+        hits = ngettext("%(count)s hit", "%(count)s hits", stats["hits"])
+        trips = ngettext("%(count)s round trip", "%(count)s round trips", stats["trips"])
+        return _("%(hits)s, %(trips)s in %(ms)s ms") % {
+            "hits": hits % {"count": stats["hits"]},
+            "trips": trips % {"count": stats["trips"]},
+            "ms": number_format(stats["ms"], 1),
+        }
 
     def enable_instrumentation(self) -> None:
         """Begin to measure; the middleware of the package, which does so as well, goes on."""
@@ -98,4 +105,4 @@ def _name(store: Any) -> str:
     for tier in registry.tiers():
         if tier.store is store:
             return ", ".join(registry.aliases_of(tier))
-    return NO_TIER
+    return _("(without a tier)")

@@ -12,7 +12,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
 from django.utils.timezone import localtime
-from django.utils.translation import gettext
+from django.utils.translation import gettext, pgettext
 
 from redis_optimizer.conf import get_settings
 from redis_optimizer.health import Status, Verdict, begin_verdict, peek_verdict
@@ -41,9 +41,9 @@ def health_strip(context: template.Context) -> dict[str, Any]:
     poll = get_settings().HEALTH_POLL_INTERVAL
     stale_after = poll * STALE_AFTER
     words = {
-        Status.OK: gettext("OK"),
-        Status.DEGRADED: gettext("degraded"),
-        Status.FAILING: gettext("failing"),
+        Status.OK: pgettext("health", "OK"),
+        Status.DEGRADED: pgettext("health", "degraded"),
+        Status.FAILING: pgettext("health", "failing"),
         "unknown": gettext("not known yet"),
         # Translators: {state} is one of the words above.
         "stale": gettext("out of date, last known: {state}"),
