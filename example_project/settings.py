@@ -10,6 +10,8 @@ EXAMPLE_NAME            tells sites on one server apart: begins the cache's keys
 EXAMPLE_DB              path of the sqlite database
 EXAMPLE_DEBUG           1: Django's debug pages
 EXAMPLE_ALLOWED_HOSTS   more host names, separated by commas
+
+Where others reach the site: `example_project.production`.
 """
 
 import os
