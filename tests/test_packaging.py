@@ -1,7 +1,6 @@
-"""The layers hold, and what is built holds all that a site needs."""
+"""The layers hold."""
 
 import ast
-import configparser
 import subprocess
 import sys
 from pathlib import Path
@@ -36,17 +35,3 @@ def test_the_package_itself_holds_its_version_alone() -> None:
     docstring, *statements = ast.parse((PACKAGE / "__init__.py").read_text()).body
     assert isinstance(docstring, ast.Expr)
     assert [ast.unparse(one) for one in statements] == ["__version__ = '0.1.0'"]
-
-
-def test_every_file_of_the_package_is_in_the_wheel() -> None:
-    config = configparser.ConfigParser()
-    config.read(ROOT / "setup.cfg")
-    patterns = config["options.package_data"]["redis_optimizer"].split()
-    assert "py.typed" in patterns
-    packed = {file for pattern in patterns for file in PACKAGE.glob(pattern)}
-    packages = {file.parent for file in PACKAGE.rglob("__init__.py")}
-    files = {file for file in PACKAGE.rglob("*") if file.is_file() and file.suffix != ".pyc"}
-    left_out = {
-        file for file in files - packed if file.suffix != ".py" or file.parent not in packages
-    }
-    assert left_out == set()
