@@ -196,6 +196,7 @@ def run(name: str, cache: int, jobs: int, **changed: Any) -> Run:
         cache=Counter(GET=cache),
         jobs=Counter(LPUSH=jobs),
         sent=20,
+        connections=30,
         spread=Spread(changes=2, slowest=0.25),
         work=WORK,
         stop=STOP,
@@ -210,6 +211,7 @@ def test_a_good_comparison_has_no_faults() -> None:
     assert GOOD.find_faults() == []
     assert GOOD.cache_saving == pytest.approx(90)
     assert GOOD.job_saving == pytest.approx(96)
+    assert GOOD.saving == pytest.approx(92.4)
     figures = GOOD.as_dict()["optimized"]
     assert figures["cache_commands_per_request"] == 0.3
     assert figures["job_commands_per_job"] == 0.4
