@@ -50,7 +50,12 @@ def add_arguments(parser: CommandParser) -> None:
     add("--jobs", type=int, default=2000, help="in each case (2,000)")
     add("--clients", type=int, default=50, help="that poll endpoints (50)")
     add("--interval", type=float, default=30, help="seconds between two polls of a client (30)")
-    add("--seconds", type=float, default=120, help="that endpoints are polled (120)")
+    add(
+        "--seconds",
+        type=float,
+        default=60,
+        help="that endpoints are polled, and that a project's own subjects take if they can (60)",
+    )
     add("--growth", action="store_true", help="measure how costs grow, too: some minutes")
 
 
@@ -65,7 +70,6 @@ def run(options: dict[str, Any], stream: TextIO | None) -> Whole:
         WorkerError: a process failed.
         redis.RedisError: a server could not be reached.
     """
-    rows: list[Row] = []
     parts: list[Part] = []
 
     def measure(title: str, subject: Subject, **changed: Any) -> Any:
@@ -86,9 +90,9 @@ def run(options: dict[str, Any], stream: TextIO | None) -> Whole:
             api = poll("API", options["path"], options["cookie"])
             yield from claims.hold_endpoints(api, claims.API)
 
-    rows.extend(hold())
+    rows = list(hold())
     for name, subject in project_subjects().items():
-        measure(name.capitalize(), subject)
+        measure(name.capitalize(), subject, seconds=options["seconds"])
     if options["growth"]:
         measure("Growth", growth)
-    return Whole(rows, parts)
+    return Whole(sorted(rows, key=lambda row: claims.CLAIMS.index(row.claim)), parts)
