@@ -2,5 +2,13 @@
 
 from redis_optimizer.checks.caches import check_caches, check_settings
 from redis_optimizer.checks.health import check_health, check_middleware, check_urls
+from redis_optimizer.checks.sessions import check_sessions
 
-__all__ = ["check_caches", "check_health", "check_middleware", "check_settings", "check_urls"]
+__all__ = [
+    "check_caches",
+    "check_health",
+    "check_middleware",
+    "check_sessions",
+    "check_settings",
+    "check_urls",
+]

@@ -8,6 +8,7 @@ from redis_optimizer.connections.caches import cache_options, pool_options
 from redis_optimizer.connections.channel import (
     CONNECT_TIMEOUT,
     channel_connection,
+    database_of,
     handshake_of,
     logs_in,
     master_address,
@@ -38,6 +39,7 @@ __all__ = [
     "channel_connection",
     "count_pool",
     "counting",
+    "database_of",
     "find_profile",
     "handshake_of",
     "logs_in",

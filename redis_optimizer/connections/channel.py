@@ -20,6 +20,7 @@ from redis_optimizer.connections.counting import counting, disregard, uncounted
 
 __all__ = [
     "channel_connection",
+    "database_of",
     "handshake_of",
     "logs_in",
     "master_address",
@@ -40,8 +41,17 @@ def server_of(pool: ConnectionPool) -> tuple[object, ...]:
 
     Two pools with equal identities can share one channel: CLIENT TRACKING knows no databases.
     """
+    username = pool.connection_kwargs.get("username")
+    return (uncounted(pool.connection_class), *_where(pool), username)
+
+
+def database_of(pool: ConnectionPool) -> tuple[object, ...]:
+    """Return what identifies the database behind ``pool``, whoever logs in: FLUSHDB empties it."""
+    return (*_where(pool), int(pool.connection_kwargs.get("db") or 0))
+
+
+def _where(pool: ConnectionPool) -> tuple[object, ...]:
     options = pool.connection_kwargs
-    where: tuple[object, ...]
     if isinstance(pool, SentinelConnectionPool):
         sentinels = tuple(
             (
@@ -50,12 +60,10 @@ def server_of(pool: ConnectionPool) -> tuple[object, ...]:
             )
             for s in pool.sentinel_manager.sentinels
         )
-        where = ("sentinel", pool.service_name, sentinels)
-    elif "path" in options:
-        where = ("unix", options["path"])
-    else:
-        where = ("tcp", options.get("host", "localhost"), options.get("port", 6379))
-    return (uncounted(pool.connection_class), *where, options.get("username"))
+        return ("sentinel", pool.service_name, sentinels)
+    if "path" in options:
+        return ("unix", options["path"])
+    return ("tcp", options.get("host", "localhost"), options.get("port", 6379))
 
 
 def master_address(pool: ConnectionPool) -> tuple[str, int] | None:

@@ -1,1 +1,1 @@
-"""What goes with other libraries, where those are installed: each module says with which."""
+"""What goes with other libraries, where those are installed, and an engine for sessions."""

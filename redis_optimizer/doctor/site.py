@@ -15,7 +15,8 @@ from redis_optimizer.middleware import RedisOptimizerMiddleware
 __all__ = ["EXAMINATIONS"]
 
 MIDDLEWARE: Final = "redis_optimizer.middleware.RedisOptimizerMiddleware"
-SESSIONS: Final = "django.contrib.sessions.backends.cache"
+SESSIONS: Final = ("django.contrib.sessions.backends.cache", "redis_optimizer.contrib.sessions")
+"""Engines that keep them in a cache alone."""
 
 
 @examination(
@@ -62,7 +63,7 @@ def middleware_missing(evidence: Evidence) -> Iterator[Found]:
     "Sessions are in the cache alone: who is evicted or cleared is signed out.",
 )
 def sessions_in_cache(evidence: Evidence) -> Iterator[Found]:
-    if settings.SESSION_ENGINE != SESSIONS:
+    if settings.SESSION_ENGINE not in SESSIONS:
         return
     name = settings.SESSION_CACHE_ALIAS
     alias = next((each for each in evidence.aliases if each.name == name), None)

@@ -14,10 +14,12 @@ from kombu.utils.uuid import uuid
 
 from redis_optimizer.conf import get_settings
 from redis_optimizer.tasks.announce import REFRESH, announce, others, withdraw
+from redis_optimizer.tasks.celery_internals import close_when_lost, is_under_sentinel
 from redis_optimizer.tasks.envelope import batch_queue, plain_queue
 from redis_optimizer.tasks.explode import explode
 from redis_optimizer.tasks.heartbeat import Heartbeat
 from redis_optimizer.tasks.kombu import visibility_timeout
+from redis_optimizer.tasks.stalled import Stall
 
 __all__ = ["Envelopes"]
 
@@ -41,12 +43,16 @@ class Envelopes(bootsteps.StartStopStep):
         self._announced: set[str] = set()
         self._announce_at = 0.0
         self._timer: Any = None
+        self._stall: Stall | None = None
         self._is_closing = False
 
     def start(self, consumer: Any) -> None:
         """Begin, when the broker is connected; also after its connection was lost."""
         if consumer.connection.transport.driver_type != "redis":
             return
+        channel = consumer.task_consumer.channel
+        close_when_lost(channel)
+        self._stall = Stall(channel) if is_under_sentinel(channel) else None
         self._queues = set()
         self._announce_at = 0.0  # the server may have lost it
         self._follow(consumer, consume=False)  # the worker's loop begins to
@@ -89,6 +95,8 @@ class Envelopes(bootsteps.StartStopStep):
         """Consume beside each queue that of its envelopes; remote control may change them."""
         if consumer.task_consumer is None or consumer.connection is None:
             return
+        if self._stall is not None:
+            self._stall.end()
         names = {
             queue.name
             for queue in consumer.task_consumer.queues

@@ -6,6 +6,7 @@ A contract test holds each of it: ``tests/contracts/test_celery.py``.
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from queue import Empty
 from typing import Any
 
 import redis
@@ -14,11 +15,14 @@ from kombu.exceptions import OperationalError
 
 __all__ = [
     "channel_client",
+    "close_when_lost",
     "consuming_channel",
     "extend_rows",
     "filter_queues",
     "has_own_tracer",
+    "is_under_sentinel",
     "is_waiting",
+    "note_waits",
     "override",
     "receivers_of",
     "set_wait",
@@ -48,6 +52,28 @@ def consuming_channel(consumer: Any) -> Any | None:
     if consumer.connection.transport.driver_type != "redis":
         return None
     return consumer.task_consumer.channel
+
+
+def close_when_lost(channel: Any) -> None:
+    """Have a channel that has lost its connection while it waits for a job close all the same.
+
+    As kombu closes it, it reads the answer that it waits for. That fails, and what it should have
+    done next, it does when the transport is gone: with an error that ends the worker, if there are
+    messages to put back. Celery seldom meets it: a worker that has taken all it may does not wait.
+    One with envelopes does.
+
+    Args:
+        channel: Of kombu's Redis transport.
+    """
+    read = channel._brpop_read
+
+    def read_to_close(**options: Any) -> Any:
+        try:
+            return read(**options)
+        except channel.connection.connection_errors as error:
+            raise Empty from error  # which close() takes for no answer
+
+    channel._brpop_read = read_to_close  # the poller has a reference of its own
 
 
 def filter_queues(channel: Any, choose: Callable[[list[str]], list[str]]) -> None:
@@ -86,6 +112,29 @@ def waiting_connection(channel: Any) -> Any:
 def is_waiting(channel: Any) -> bool:
     """Tell whether a channel has asked for a job and not read the answer."""
     return bool(channel._in_poll)
+
+
+def note_waits(channel: Any, begin: Callable[[], None]) -> None:
+    """Have a function called whenever a channel begins to wait for a job.
+
+    Args:
+        channel: Of kombu's Redis transport.
+        begin: The function.
+    """
+    start = channel._brpop_start
+
+    def noted(*args: Any, **options: Any) -> Any:
+        begin()
+        return start(*args, **options)
+
+    channel._brpop_start = noted
+
+
+def is_under_sentinel(channel: Any) -> bool:
+    """Tell whether Sentinel names the server of a channel."""
+    from kombu.transport import redis as transport
+
+    return isinstance(channel, transport.SentinelChannel)
 
 
 def extend_rows(backend: Any, extend: Callable[[dict[str, Any], Any], None]) -> None:

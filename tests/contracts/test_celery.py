@@ -210,3 +210,11 @@ def test_a_setting_is_overridden_whatever_its_namespace(namespace: str | None) -
     override(app.conf, "worker_consumer", "ours")
     assert app.conf.worker_consumer == "ours"
     assert app.either("worker_consumer") == "ours"
+
+
+def test_a_channel_begins_a_wait_by_a_method_and_reads_its_answer_by_a_reference() -> None:
+    from kombu.transport import redis as transport
+
+    assert "channel._brpop_start()" in inspect.getsource(transport.MultiChannelPoller)
+    assert "'BRPOP': self._brpop_read" in inspect.getsource(transport.Channel.__init__)
+    assert "self._brpop_read()" in inspect.getsource(transport.Channel.close)

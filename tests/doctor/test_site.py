@@ -68,8 +68,9 @@ class TestSessions:
         what = one(report, "sessions-in-cache").what
         assert 'clear() of CACHES["default"] deletes them, too' in what
 
-    def test_in_the_cache_of_the_site(self, own: EmbeddedServer) -> None:
-        report = diagnose(CACHES={"default": cache_on(own)}, SESSION_ENGINE=CACHE)
+    @pytest.mark.parametrize("engine", [CACHE, "redis_optimizer.contrib.sessions"])
+    def test_in_the_cache_of_the_site(self, own: EmbeddedServer, engine: str) -> None:
+        report = diagnose(CACHES={"default": cache_on(own)}, SESSION_ENGINE=engine)
         assert "the site's own cache" in one(report, "sessions-in-cache").what
 
     def test_in_a_database_of_their_own(self, own: EmbeddedServer) -> None:
