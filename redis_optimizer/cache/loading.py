@@ -137,7 +137,7 @@ class Loading:
                 woken.wait(min(left, poll))
         try:
             made = self._default() if callable(self._default) else self._default
-            return self._publish(lock, made) if self._is_ours(left) else self._add(made)
+            return self._publish(lock, made) if self._holds_lock(left) else self._add(made)
         except BaseException:
             self._give_back(lock)
             raise
@@ -164,7 +164,7 @@ class Loading:
                     await asyncio.wait_for(woken.wait(), min(left, poll))
         try:
             made = await self._make()
-            store = functools.partial(self._publish, lock) if self._is_ours(left) else self._add
+            store = functools.partial(self._publish, lock) if self._holds_lock(left) else self._add
             return await _in_thread(store)(made)
         except BaseException:
             await asyncio.shield(_in_thread(self._give_back)(lock))
@@ -188,8 +188,8 @@ class Loading:
             await _in_thread(self._give_back)(lock)
             raise
 
-    def _is_ours(self, left: float | None) -> bool:
-        """Tell whether the lock may be; else what the key holds counts as none, and gives way."""
+    def _holds_lock(self, left: float | None) -> bool:
+        """Tell whether to store by the lock. Else add() replaces what is there and is no value."""
         return left is not None or not self._cache.signs
 
     def _lock(self) -> FleetLock:

@@ -61,9 +61,10 @@ class CoherentCache(Remote):
     def __init__(self, server: Any, params: dict[str, Any]) -> None:
         super().__init__(server, params)
         client = client_class(self)
-        self._tier = get_tier(server, params) if can_have_tier(client) else None
-        self.refusals = get_refusals(server, params)
         self.signs = is_signed(params.get("OPTIONS", {}), client)
+        self._tier = get_tier(server, params) if can_have_tier(client) else None
+        if self.signs:
+            self.refusals = get_refusals(server, params)
         make = functools.partial(signed(client) if self.signs else client, server, params, self)
         self._serves_stale = self._tier is not None and self._tier.options.STALE_IF_ERROR > 0
         self.has_breaker = self._tier is not None and get_settings().BREAKER_AFTER > 0
