@@ -22,6 +22,7 @@ SHOWN: Final = (
     "evictions",
     "invalidations",
     "flushes",
+    "unsigned",
     "stale_served",
     "loads_shared",
     "commands_avoided",

@@ -13,6 +13,7 @@ from django.core.cache.backends.base import DEFAULT_TIMEOUT
 from redis.exceptions import RedisError
 
 from redis_optimizer.cache.fleet import FleetLock
+from redis_optimizer.cache.signed import Keyed
 from redis_optimizer.core.store import MISSING
 from redis_optimizer.core.values import Load, freeze, thaw
 
@@ -136,7 +137,7 @@ class Loading:
                 woken.wait(min(left, poll))
         try:
             made = self._default() if callable(self._default) else self._default
-            return self._publish(lock, made)
+            return self._publish(lock, made) if self._holds_lock(left) else self._add(made)
         except BaseException:
             self._give_back(lock)
             raise
@@ -163,7 +164,8 @@ class Loading:
                     await asyncio.wait_for(woken.wait(), min(left, poll))
         try:
             made = await self._make()
-            return await _in_thread(self._publish)(lock, made)
+            store = functools.partial(self._publish, lock) if self._holds_lock(left) else self._add
+            return await _in_thread(store)(made)
         except BaseException:
             await asyncio.shield(_in_thread(self._give_back)(lock))
             raise
@@ -185,6 +187,10 @@ class Loading:
             await asyncio.wait([asking])
             await _in_thread(self._give_back)(lock)
             raise
+
+    def _holds_lock(self, left: float | None) -> bool:
+        """Tell whether to store by the lock. Else add() replaces what is there and is no value."""
+        return left is not None or not self._cache.signs
 
     def _lock(self) -> FleetLock:
         redis = self._cache.primary()
@@ -216,7 +222,7 @@ class Loading:
         timeout = self._timeout
         if timeout is DEFAULT_TIMEOUT:
             timeout = self._cache.default_timeout
-        raw = client.encode(made)
+        raw = client.encode(Keyed(self.final, made) if self._cache.signs else made)
         try:
             stored = self._cache.guarded(lambda: lock.publish(raw, timeout), True)
         finally:

@@ -16,6 +16,7 @@ from redis.connection import ConnectionPool
 
 from redis_optimizer.cache.measured import Remote
 from redis_optimizer.cache.options import PART, Options
+from redis_optimizer.cache.signing import Refusals
 from redis_optimizer.cache.tier import Tier
 from redis_optimizer.channel import Channel
 from redis_optimizer.conf import cache_settings, get_settings
@@ -25,10 +26,20 @@ from redis_optimizer.internals import client_servers
 from redis_optimizer.stats.desk import desk
 from redis_optimizer.switches import on_change
 
-__all__ = ["aliases_of", "channels", "find_tier", "get_tier", "limit_bytes", "shutdown", "tiers"]
+__all__ = [
+    "aliases_of",
+    "channels",
+    "find_tier",
+    "get_refusals",
+    "get_tier",
+    "limit_bytes",
+    "shutdown",
+    "tiers",
+]
 
 _lock = threading.RLock()
 _tiers: dict[str, Tier] = {}
+_refusals: dict[str, Refusals] = {}
 _channels: dict[tuple[object, ...], Channel] = {}
 _byte_limit: int | None = None
 _stopped: list[Channel] = []  # while a fork is under way
@@ -60,10 +71,25 @@ def get_tier(server: Any, params: dict[str, Any]) -> Tier | None:
                 _channel_to,
                 _all_stores,
                 aliases=aliases_of,
+                refusals=get_refusals(server, params),
             )
             _limit(tier)
             _count(tier.remote)
     return tier if get_settings().ENABLED else None
+
+
+def get_refusals(server: Any, params: dict[str, Any]) -> Refusals:
+    """Return what counts the values that the alias with these settings does not take.
+
+    Args:
+        server: As with `get_tier`.
+        params: As there.
+    """
+    identity = _identity(server, params)
+    with _lock:
+        if identity not in _refusals:
+            _refusals[identity] = Refusals(lambda: _aliases_of(identity))
+        return _refusals[identity]
 
 
 def tiers() -> list[Tier]:
@@ -74,9 +100,7 @@ def tiers() -> list[Tier]:
 
 def find_tier(alias: str) -> Tier | None:
     """Return the tier of an alias, if this process has made one."""
-    params = dict(cache_settings()[alias])
-    params.pop("BACKEND", None)
-    return _tiers.get(_identity(params.pop("LOCATION", ""), params))
+    return _tiers.get(_identity_of(alias))
 
 
 def channels() -> list[Channel]:
@@ -140,6 +164,16 @@ def aliases_of(tier: Tier) -> list[str]:
     return [alias for alias in cache_settings() if find_tier(alias) is tier]
 
 
+def _aliases_of(identity: str) -> list[str]:
+    return [alias for alias in cache_settings() if _identity_of(alias) == identity]
+
+
+def _identity_of(alias: str) -> str:
+    params = dict(cache_settings()[alias])
+    params.pop("BACKEND", None)
+    return _identity(params.pop("LOCATION", ""), params)
+
+
 def _identity(server: object, params: Mapping[str, Any]) -> str:
     # What decides which values a key can have. TIMEOUT and VERSION do not: the version is part of
     # the final key. django-redis's Sentinel factory writes CONNECTION_POOL_CLASS into OPTIONS.
@@ -177,6 +211,8 @@ def _after_fork_in_child() -> None:
     _channels.clear()
     for tier in _tiers.values():
         tier.after_fork_in_child()
+    for refusals in _refusals.values():
+        refusals.reset()
 
 
 def _forget(*, setting: str, **kwargs: object) -> None:
@@ -184,6 +220,7 @@ def _forget(*, setting: str, **kwargs: object) -> None:
         shutdown()
         with _lock:
             _tiers.clear()
+            _refusals.clear()
     elif setting == "REDIS_OPTIMIZER":
         shutdown()
         # They look up their tier when they are made. Tiers stay: an object of another thread, or

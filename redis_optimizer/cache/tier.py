@@ -14,6 +14,7 @@ from django_redis.cache import RedisCache
 from redis_optimizer.cache.fill import Fetch, lifetime
 from redis_optimizer.cache.options import PART, Options
 from redis_optimizer.cache.outage import breaker_state, find_guard
+from redis_optimizer.cache.signing import Refusals
 from redis_optimizer.channel import Channel
 from redis_optimizer.connections import channel_connection
 from redis_optimizer.core.flight import Flights
@@ -44,6 +45,7 @@ class Tier:
         all_stores: Finds what all aliases of this process keep.
         now: Clock in seconds; must be monotonic.
         aliases: Finds the aliases that share a tier.
+        refusals: Counts what is not taken for a value, where values are signed.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class Tier:
         all_stores: Callable[[], list[LocalStore]],
         now: Callable[[], float] = time.monotonic,
         aliases: "Callable[[Tier], list[str]]" = lambda tier: [],
+        refusals: Refusals | None = None,
     ) -> None:
         self.options = options
         self.remote = remote
@@ -79,9 +82,13 @@ class Tier:
         self._pid = os.getpid()
         self._started = False
         self._reads_before = 0
-        serializer = client_options(remote).get("SERIALIZER", PICKLE)
-        compressor = client_options(remote).get("COMPRESSOR", IDENTITY)
-        self._raw_is_pickle = serializer == PICKLE and compressor == IDENTITY
+        self._refusals = refusals or Refusals()
+        given = client_options(remote)
+        self._raw_is_pickle = (
+            given.get("SERIALIZER", PICKLE) == PICKLE
+            and given.get("COMPRESSOR", IDENTITY) == IDENTITY
+            and not given.get("SIGNED")
+        )
 
     # What the channel asks and tells
 
@@ -283,7 +290,7 @@ class Tier:
         Args:
             final: The final key.
             lease: What :meth:`begin` returned.
-            value: The decoded value; any, when ``raw`` is None.
+            value: The decoded value; MISSING when there is none.
             raw: What Redis holds, or None when it holds nothing.
             ttl: As PTTL says, in milliseconds; None when not known.
             sent: When the read was sent, on the tier's clock.
@@ -296,6 +303,9 @@ class Tier:
                 )
             else:
                 self.store.release(final, lease)
+            return
+        if value is MISSING:  # it is not signed: ask again, as has_key() does
+            self.store.release(final, lease)
             return
         try:
             frozen = freeze(value, raw if self._raw_is_pickle else None)
@@ -353,6 +363,7 @@ class Tier:
             "evictions": store.evictions,
             "invalidations": store.invalidations,
             "flushes": store.flushes,
+            "unsigned": self._refusals.count,
             "stale_served": self.stale_served,
             "loads_shared": self.flights.joined,
             "commands_avoided": self.commands_avoided,

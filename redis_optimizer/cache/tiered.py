@@ -127,7 +127,8 @@ class TieredCache(Coroutines, CoherentCache):
         Returns:
             total_entries, valid_entries, expired_entries, bytes, max_entries, max_bytes, hits,
             misses, hit_ratio (0 to 1), fills, fills_voided, fills_refused, evictions,
-            invalidations, flushes, stale_served, loads_shared, commands_avoided, coherence
+            invalidations, flushes, unsigned (values that did not count, see ``SIGNED``),
+            stale_served, loads_shared, commands_avoided, coherence
             ("tracking", "ttl", "refused" or "off"), staleness_bound (seconds), breaker ("closed",
             "open", "half-open", or "off" where there is none) and last_error (of the channel).
             Empty when the tier is switched off.
@@ -220,7 +221,7 @@ class TieredCache(Coroutines, CoherentCache):
             values: dict[Any, Any] = super().get_many(keys, version=version, client=fetch)
             for final, raw in fetch.raw.items():
                 if lease := leases[final]:
-                    tier.keep(final, lease, values.get(absent[final]), raw, None, sent)
+                    tier.keep(final, lease, values.get(absent[final], MISSING), raw, None, sent)
             if fetch.raw:
                 return values
         except (RedisError, OSError):

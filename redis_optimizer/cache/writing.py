@@ -15,7 +15,8 @@ from redis.exceptions import RedisError
 from redis_optimizer.cache.coherent import coherent
 from redis_optimizer.cache.guarded import GuardedClient
 from redis_optimizer.cache.measured import Remote, counted, timed_for
-from redis_optimizer.cache.registry import get_tier
+from redis_optimizer.cache.registry import get_refusals, get_tier
+from redis_optimizer.cache.signed import is_signed, signed
 from redis_optimizer.cache.tier import Tier
 from redis_optimizer.conf import get_settings
 from redis_optimizer.core.store import MISSING, LocalStore
@@ -60,12 +61,18 @@ class CoherentCache(Remote):
     def __init__(self, server: Any, params: dict[str, Any]) -> None:
         super().__init__(server, params)
         client = client_class(self)
+        self.signs = is_signed(params.get("OPTIONS", {}), client)
         self._tier = get_tier(server, params) if can_have_tier(client) else None
+        if self.signs:
+            self.refusals = get_refusals(server, params)
+        make = functools.partial(signed(client) if self.signs else client, server, params, self)
         self._serves_stale = self._tier is not None and self._tier.options.STALE_IF_ERROR > 0
         self.has_breaker = self._tier is not None and get_settings().BREAKER_AFTER > 0
         self._is_guarded = self._serves_stale or self.has_breaker
         if self._is_guarded:
-            set_client(self, GuardedClient(functools.partial(client, server, params, self)))
+            set_client(self, GuardedClient(make))
+        elif self.signs:
+            set_client(self, make())
         # What a hit needs, looked up once: Django makes one object for each thread.
         self._store = counted(self, self._tier.store if self._tier is not None else _CLOSED)
         self._entries = self._store.entries

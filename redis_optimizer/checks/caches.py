@@ -15,10 +15,13 @@ from redis_optimizer.cache.options import Options
 from redis_optimizer.cache.tiered import TieredCache
 from redis_optimizer.cache.writing import can_have_tier
 from redis_optimizer.conf import cache_settings, get_settings
-from redis_optimizer.connections import pool_options
+from redis_optimizer.connections import check_url, pool_options
 from redis_optimizer.internals import client_class
 
 __all__ = ["check_caches", "check_settings"]
+
+
+SCHEMES = ("redis://", "rediss://")
 
 
 @register(Tags.compatibility)
@@ -59,6 +62,8 @@ def _is_tiered(settings: dict[str, Any]) -> bool:
 
 def _check_alias(alias: str, settings: dict[str, Any]) -> list[CheckMessage]:
     try:
+        for url in _urls(settings):
+            check_url(url)
         options = Options.from_params(settings)
         backend: Any = caches.create_connection(alias)
         sample = str(backend.client.make_key("key"))
@@ -113,6 +118,13 @@ def _check_alias(alias: str, settings: dict[str, Any]) -> list[CheckMessage]:
             )
         )
     return messages
+
+
+def _urls(settings: dict[str, Any]) -> list[str]:
+    """Return the URLs of a cache that are of redis-py's kind; a factory may have others."""
+    location = settings.get("LOCATION") or ()
+    urls = location.split(",") if isinstance(location, str) else location
+    return [url for url in urls if isinstance(url, str) and url.startswith(SCHEMES)]
 
 
 def _holds_sessions(alias: str, options: Options) -> bool:

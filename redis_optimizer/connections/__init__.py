@@ -4,6 +4,7 @@ The only package that does. The functions for settings take plain arguments and 
 they are called inside ``settings.py``.
 """
 
+from redis_optimizer.connections.addresses import check_url
 from redis_optimizer.connections.caches import cache_options, pool_options
 from redis_optimizer.connections.channel import (
     CONNECT_TIMEOUT,
@@ -37,6 +38,7 @@ __all__ = [
     "cache_options",
     "celery_settings",
     "channel_connection",
+    "check_url",
     "count_pool",
     "counting",
     "database_of",

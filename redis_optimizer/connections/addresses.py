@@ -5,7 +5,7 @@ from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit, urlunsplit
 
 from django.core.exceptions import ImproperlyConfigured
 
-__all__ = ["celery_url", "is_sentinel", "is_socket", "split_url"]
+__all__ = ["celery_url", "check_url", "is_sentinel", "is_socket", "split_url"]
 
 SCHEMES: Final = ("redis", "rediss", "redis+socket", "sentinel", "unix")
 CERTIFICATES: Final = {
@@ -31,6 +31,17 @@ def celery_url(url: str) -> str:
             quoted.
     """
     return ";".join(_server_url(server) for server in split_url(url))
+
+
+def check_url(url: str) -> None:
+    """Check that a URL can be read; redis-py would tell a part of the password instead.
+
+    Raises:
+        ImproperlyConfigured: when it is not the URL of a Redis server, or its password is not
+            quoted. The message holds nothing of the password.
+    """
+    _scheme(url)
+    _parts(url)
 
 
 def split_url(url: str) -> list[str]:

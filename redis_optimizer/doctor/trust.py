@@ -9,6 +9,7 @@ from django.utils.module_loading import import_string
 from django_redis.cache import RedisCache
 from django_redis.serializers.pickle import PickleSerializer
 
+from redis_optimizer.cache.tiered import TieredCache
 from redis_optimizer.doctor.celery.measures import is_on_redis
 from redis_optimizer.doctor.evidence import Alias, Evidence, Server
 from redis_optimizer.doctor.findings import Examination, Found, Severity, examination
@@ -28,13 +29,8 @@ PICKLES: Final = frozenset({"pickle", "application/x-python-serialize"})  # Cele
 def pickle_untrusted(evidence: Evidence) -> Iterator[Found]:
     for alias in evidence.caches(RedisCache, DjangoRedisCache):
         if alias.server is not None and _is_pickled(alias):
-            serializer = (
-                '["OPTIONS"]["SERIALIZER"] = "django_redis.serializers.json.JSONSerializer"'
-                if issubclass(alias.backend or object, RedisCache)
-                else '["OPTIONS"]["serializer"], of your own and without pickle'
-            )
             change = f"A LOCATION such as rediss://user:password@host, or {alias.setting}"
-            yield from _untrusted(alias.server, alias.setting, f"{change}{serializer}")
+            yield from _untrusted(alias.server, alias.setting, change + _without_trust(alias))
     app, broker = evidence.app, evidence.server_of("broker")
     if app is not None and broker is not None and PICKLES & set(app.conf.accept_content or ()):
         yield from _untrusted(
@@ -80,7 +76,18 @@ def _untrusted(server: Server, who: str, change: str) -> Iterator[Found]:
         )
 
 
+def _without_trust(alias: Alias) -> str:
+    backend = alias.backend or object
+    if issubclass(backend, TieredCache):
+        return '["OPTIONS"]["SIGNED"] = True'
+    if issubclass(backend, RedisCache):
+        return '["OPTIONS"]["SERIALIZER"] = "django_redis.serializers.json.JSONSerializer"'
+    return '["OPTIONS"]["serializer"], of your own and without pickle'
+
+
 def _is_pickled(alias: Alias) -> bool:
+    if issubclass(alias.backend or object, TieredCache) and alias.options.get("SIGNED"):
+        return False  # what is unpickled is the site's own
     if not issubclass(alias.backend or object, RedisCache):
         return not alias.options.get("serializer")  # Django's own pickles unless told otherwise
     try:

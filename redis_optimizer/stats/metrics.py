@@ -38,6 +38,7 @@ _CACHE: Final = {
     "evictions": Metric("counter", "Values that were dropped to make room."),
     "loads_shared": Metric("counter", "Callers that waited for the load of another."),
     "stale_served": Metric("counter", "Reads that were answered by what was known before."),
+    "unsigned": Metric("counter", "Values that counted as none, as they were not signed."),
     "entries": Metric("gauge", "Entries that are kept."),
     "bytes": Metric("gauge", "Bytes that those take.", "By"),
     "staleness_bound": Metric("gauge", "Seconds that a changed value can be served at most.", "s"),

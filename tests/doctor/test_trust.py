@@ -6,6 +6,7 @@ import pytest
 from django.core.cache.backends.redis import RedisCache as DjangoRedisCache
 from django_redis.cache import RedisCache
 
+from redis_optimizer.cache import TieredCache
 from redis_optimizer.doctor import Evidence, Severity, examine
 from redis_optimizer.doctor.evidence import Alias, Server
 from redis_optimizer.embedded import EmbeddedServer
@@ -38,6 +39,12 @@ class TestPickle:
         assert not self.examine(is_local=True)
         assert not self.examine(options=json)
         assert not self.examine(options={"SERIALIZER": "no.such.module"})
+
+    def test_signed_values_need_no_trust(self) -> None:
+        (finding,) = self.examine(TieredCache)
+        assert '["SIGNED"] = True' in finding.change
+        assert not self.examine(TieredCache, options={"SIGNED": True})
+        assert self.examine(RedisCache, options={"SIGNED": True})  # which knows nothing of it
 
     def test_a_server_on_this_machine_is_local(self, own: EmbeddedServer) -> None:
         evidence = watch(CACHES={"default": cache_on(own, backend=PLAIN)})
