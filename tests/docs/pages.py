@@ -5,7 +5,8 @@ import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 
-DOCS = Path(__file__).resolve().parent.parent / "docs"
+ROOT = Path(__file__).resolve().parent.parent.parent
+DOCS = ROOT / "docs"
 BLOCK = re.compile(
     r"^(?P<indent> *)\.\. code-block:: (?P<language>[\w+]+)\n"
     r"(?P<options>(?:(?P=indent) +:[^\n]*\n)*)"
@@ -38,3 +39,13 @@ def find_blocks(text: str) -> list[Block]:
         code = textwrap.dedent(match["code"]).strip("\n") + "\n"
         found.append(Block(match["language"], caption[1] if caption else "", code))
     return found
+
+
+def all_pages() -> dict[str, str]:
+    """Return the text of each page that is written by hand, README included, by its name."""
+    paths = [ROOT / "README.rst", *sorted(DOCS.rglob("*.rst"))]
+    return {
+        str(path.relative_to(ROOT)): path.read_text()
+        for path in paths
+        if "_build" not in path.parts and path.name != "changelog.rst"
+    }

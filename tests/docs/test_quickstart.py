@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from redis_optimizer.embedded import HOST, EmbeddedServer
-from tests.pages import Block, read_blocks
+from tests.docs.pages import Block, read_blocks
 from tests.servers import wait_until
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parent.parent.parent
 ADDRESS = "127.0.0.1:6379"  # of the server, on the page
 MOST_LINES = 10
 WAIT = 60  # seconds until a process must be ready, or have ended
