@@ -1,7 +1,8 @@
 """Take the screenshots of the documentation, in the example site.
 
 ``python -m tests.browser.screenshots`` runs the site on a server of its own, has a visitor ask for
-pages for a minute, and writes PNGs into ``docs/images``. It needs the extra ``browser`` and Chromium.
+pages for a minute, and writes PNGs into ``docs/images``. It needs the extra ``browser`` and
+Chromium.
 """
 
 import argparse

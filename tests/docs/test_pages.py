@@ -5,6 +5,7 @@ import ast
 import doctest
 import inspect
 import re
+import runpy
 import warnings
 from collections.abc import Iterator
 from dataclasses import fields
@@ -173,6 +174,18 @@ def test_the_page_of_settings_is_made_of_them() -> None:
     text = (DOCS / "settings.rst").read_text()
     for kind in (Settings, Options):
         assert f".. autoclass:: {kind.__module__}.{kind.__name__}\n   :members:\n" in text
+
+
+def test_the_page_of_system_checks_has_all_of_them() -> None:
+    scope = runpy.run_path(str(DOCS / "found_checks.py"))
+    found = scope["find_checks"]()
+    source = "".join(
+        path.read_text() for path in (ROOT / "redis_optimizer" / "checks").glob("*.py")
+    )
+    ids = [check.id.removeprefix("redis_optimizer.") for check in found]
+    assert set(ids) == {*CHECK_ID.findall(source)}
+    assert len(set(ids)) == len(ids)
+    assert all(check.message and len(check.hint) > 1 for check in found)
 
 
 def test_pages_begin_by_what_they_give() -> None:
