@@ -201,3 +201,12 @@ def test_the_blocks_of_a_page_are_found() -> None:
     captions = [block.caption for block in read_blocks("quickstart.rst")]
     assert "mysite/tasks.py" in captions
     assert all(block.code.endswith("\n") for block in read_blocks("quickstart.rst"))
+
+
+def test_pictures_are_small_and_told_in_words() -> None:
+    images = list((DOCS / "images").iterdir())
+    shown = [name for text in PAGES.values() for name in re.findall(r"figure:: images/(\S+)", text)]
+    assert {path.name for path in images} == set(shown)
+    assert all(path.stat().st_size < 150_000 for path in images)
+    for text in PAGES.values():
+        assert text.count("figure::") == len(re.findall(r"figure:: \S+\n +:alt: \w", text))
