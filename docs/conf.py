@@ -1,16 +1,20 @@
 """Settings of Sphinx."""
 
+import sys
 from dataclasses import fields
+from pathlib import Path
 from pydoc import locate
 
 import redis_optimizer
+
+sys.path.insert(0, str(Path(__file__).parent))  # where its extension is
 
 project = "redis_optimizer"
 author = "Redis optimizer contributors"
 copyright = f"2026, {author}"
 release = version = redis_optimizer.__version__
 
-extensions = ["sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+extensions = ["sphinx.ext.autodoc", "sphinx.ext.napoleon", "system_checks"]
 exclude_patterns = ["_build"]
 default_role = "code"
 
