@@ -62,7 +62,7 @@ REFUSED = {
         *(
             ("PUBLISH", "redis_optimizer:default", "x"),
             ("KEYS", "*"),
-            ("HSET", "unacked", "a", "b"),
+            ("RPOP", "celery"),
         ),
     ],
     "worker": [
@@ -73,9 +73,10 @@ REFUSED = {
 }
 
 JOBS = f"""
-from celery import chord, group
+from celery import chord
+from redis_optimizer.health.checks import Broker, Workers
 from redis_optimizer.tasks import batch
-from {TASKS} import ALL, again, batched, together
+from {TASKS} import ALL, again, batched, killing, together
 results = [batched.delay(n) for n in range(3)]
 results += [together.delay(n) for n in range(3)]
 with batch():
@@ -84,10 +85,12 @@ for task in ALL.values():
     results += [task.delay("a", n) for n in range(2)]
 results.append(chord([again.si(), again.si()])(again.si()))
 assert len([result.get(timeout={PATIENT}) for result in results]) == len(results)
-
 results[0].forget()
 results[1].revoke()
 assert app.control.ping(timeout={PATIENT}, limit=1)
+Broker(app=app).run()
+Workers(app=app).run()
+[killing.delay(n, PATH) for n in range(6)]
 """
 
 OPERATOR = """
@@ -243,16 +246,11 @@ def test_what_processes_ask_each_other(root: redis.Redis) -> None:
 @pytest.mark.slow
 def test_jobs(tmp_path: Path, ruled: EmbeddedServer, root: redis.Redis) -> None:
     workers, web = (site_of(tmp_path, ruled, user) for user in ("worker", "producer"))
-    path = tmp_path / "killed"
     with nothing_refused(root):
-        with workers.worker("-c", "2") as worker:
-            web.produce(JOBS)
-            killing = (
-                f"from {TASKS} import killing; [killing.delay(n, {str(path)!r}) for n in range(6)]"
-            )
-            web.produce(killing)
+        with workers.worker("-c", "1") as worker:
+            web.produce(f"PATH = {str(tmp_path / 'killed')!r}\n{JOBS}")
             wait_until(lambda: worker.process.poll() is not None, PATIENT)
-        with workers.worker("-c", "2") as worker:
+        with workers.worker("-c", "1") as worker:
             wait_until(lambda: len(done(workers)) == 6, PATIENT)
             wait_until(lambda: not root.exists("unacked"), PATIENT)
             worker.stop()
