@@ -1,0 +1,110 @@
+"""Every web server: the same page, the same promises."""
+
+import importlib.util
+import itertools
+import sys
+from dataclasses import dataclass
+
+import pytest
+import redis
+
+from redis_optimizer.embedded import EmbeddedServer
+from tests.processes.served import labels, no_connection_stays, program, reads, served
+from tests.servers import wait_until
+from tests.tasks.processes import Site
+
+pytestmark = pytest.mark.slow
+
+PYTHON = (sys.executable, "-m")
+GUNICORN = (*PYTHON, "gunicorn", "-b", "127.0.0.1:PORT", "-w", "2", "tests.processes.site.wsgi")
+UWSGI = (
+    *(program("uwsgi"), "--http-socket", "127.0.0.1:PORT", "--module", "tests.processes.site.wsgi"),
+    *("--master", "--processes", "2", "--die-on-term"),
+)
+UVICORN = (
+    *(*PYTHON, "uvicorn", "--port", "PORT", "--workers", "2"),
+    "tests.processes.site.asgi:application",
+)
+GRANIAN = (*PYTHON, "granian", "--port", "PORT", "--workers", "2")
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One way to serve the site.
+
+    Attributes:
+        command: What starts it.
+        package: That has to be installed.
+        path: Of the page.
+        warm: The main process reads the cache and sends a job before it forks.
+        allowed: What may be in its log.
+    """
+
+    command: tuple[str, ...]
+    package: str
+    path: str = "/page/"
+    warm: bool = False
+    allowed: str = ""
+
+
+ASYNC = "/async-page/"
+# Its main process, which does not load the site, forks beside threads of its own.
+ITS_OWN_FORK = "popen_fork.py"
+KINDS = {
+    "gunicorn": Kind(GUNICORN, "gunicorn"),
+    "gunicorn, threads": Kind((*GUNICORN, "--threads", "4"), "gunicorn"),
+    "gunicorn, preloaded": Kind((*GUNICORN, "--preload"), "gunicorn", warm=True),
+    "gunicorn, gevent": Kind((*GUNICORN, "-k", "gevent"), "gevent"),
+    "uWSGI": Kind((*UWSGI, "--enable-threads"), "pyuwsgi", warm=True),
+    "uWSGI, threads": Kind((*UWSGI, "--threads", "4", "--lazy-apps"), "pyuwsgi"),
+    "uvicorn": Kind(UVICORN, "uvicorn", path=ASYNC),
+    "granian, ASGI": Kind(
+        (*GRANIAN, "--interface", "asginl", "tests.processes.site.asgi:application"),
+        "granian",
+        path=ASYNC,
+        allowed=ITS_OWN_FORK,
+    ),
+    "granian, WSGI": Kind(
+        (*GRANIAN, "--interface", "wsgi", "tests.processes.site.wsgi:application"),
+        "granian",
+        allowed=ITS_OWN_FORK,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_site_under(name: str, site: Site, server: EmbeddedServer, admin: redis.Redis) -> None:
+    kind = KINDS[name]
+    if importlib.util.find_spec(kind.package) is None:
+        pytest.skip(f"{kind.package} is not installed")
+    at_once = ["main process"] if kind.warm else []
+    warm = {"SITE_WARM": at_once[0]} if kind.warm else {}
+    with (
+        no_connection_stays(admin),
+        served(site, kind.command, path=kind.path, environment=warm) as running,
+    ):
+        # Each process reads, keeps, and hears of what another one writes.
+        running.get("/write/first/")
+        pids = running.wait_all(lambda answer: answer["kept"] and answer["value"] == "first")
+        with reads(server) as commands:
+            assert {running.get(kind.path)["value"] for _ in range(20)} == {"first"}
+        assert commands == []
+        running.get("/write/second/")
+        assert running.wait_all(lambda answer: answer["value"] == "second") == pids
+
+        # Jobs wait in each process until it ends, and then leave.
+        numbers = itertools.count()
+        sent: list[str] = []
+
+        senders: set[int] = set()
+        while senders != pids:
+            label = f"job {next(numbers)}"
+            answer = running.get(f"/send/{label.replace(' ', '%20')}/")
+            senders.add(answer["pid"])
+            sent.append(label)
+            assert set(answer["threads"]) <= {"redis_optimizer:channel", "redis_optimizer.jobs"}
+        assert labels(admin) == at_once
+        assert running.stop() == 0
+        wait_until(running.is_gone, 20)
+        assert labels(admin) == sorted([*sent, *at_once])
+        assert running.trouble(kind.allowed) == []
