@@ -56,6 +56,15 @@ def labels(client: redis.Redis) -> list[str]:
     return sorted(singly + together)
 
 
+def trouble(log: str, *allowed: str) -> list[str]:
+    """Return the lines of a log that tell of something that went wrong, but for those that may."""
+    return [
+        line
+        for line in log.splitlines()
+        if any(sign in line for sign in TROUBLE) and not any(each in line for each in allowed)
+    ]
+
+
 @contextlib.contextmanager
 def reads(server: EmbeddedServer) -> Iterator[list[str]]:
     """Note which commands name the page's key during the block."""
@@ -117,14 +126,6 @@ class Served:
     def log(self) -> str:
         """Return what it has printed."""
         return self.log_path.read_text()
-
-    def trouble(self, allowed: str = "") -> list[str]:
-        """Return the lines that tell of something that went wrong, but for those that may."""
-        return [
-            line
-            for line in self.log.splitlines()
-            if any(sign in line for sign in TROUBLE) and not (allowed and allowed in line)
-        ]
 
     def get(self, path: str, timeout: float = 30) -> dict[str, Any]:
         """Return what is answered, on a new connection.

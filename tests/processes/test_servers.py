@@ -9,11 +9,17 @@ import pytest
 import redis
 
 from redis_optimizer.embedded import EmbeddedServer
-from tests.processes.served import labels, no_connection_stays, program, reads, served
+from tests.processes.served import labels, no_connection_stays, program, reads, served, trouble
 from tests.servers import wait_until
 from tests.tasks.processes import Site
 
 pytestmark = pytest.mark.slow
+
+
+def has_package(name: str) -> bool:
+    """Tell whether a package can be imported."""
+    return importlib.util.find_spec(name) is not None
+
 
 PYTHON = (sys.executable, "-m")
 GUNICORN = (*PYTHON, "gunicorn", "-b", "127.0.0.1:PORT", "-w", "2", "tests.processes.site.wsgi")
@@ -44,12 +50,12 @@ class Kind:
     package: str
     path: str = "/page/"
     warm: bool = False
-    allowed: str = ""
+    allowed: tuple[str, ...] = ()
 
 
 ASYNC = "/async-page/"
 # Its main process, which does not load the site, forks beside threads of its own.
-ITS_OWN_FORK = "popen_fork.py"
+ITS_OWN_FORK = ("popen_fork.py",)
 KINDS = {
     "gunicorn": Kind(GUNICORN, "gunicorn"),
     "gunicorn, threads": Kind((*GUNICORN, "--threads", "4"), "gunicorn"),
@@ -75,7 +81,7 @@ KINDS = {
 @pytest.mark.parametrize("name", KINDS)
 def test_a_site_under(name: str, site: Site, server: EmbeddedServer, admin: redis.Redis) -> None:
     kind = KINDS[name]
-    if importlib.util.find_spec(kind.package) is None:
+    if not has_package(kind.package):
         pytest.skip(f"{kind.package} is not installed")
     at_once = ["main process"] if kind.warm else []
     warm = {"SITE_WARM": at_once[0]} if kind.warm else {}
@@ -107,4 +113,22 @@ def test_a_site_under(name: str, site: Site, server: EmbeddedServer, admin: redi
         assert running.stop() == 0
         wait_until(running.is_gone, 20)
         assert labels(admin) == sorted([*sent, *at_once])
-        assert running.trouble(kind.allowed) == []
+        assert trouble(running.log, *kind.allowed) == []
+
+
+@pytest.mark.skipif(not has_package("pyuwsgi"), reason="pyuwsgi is not installed")
+def test_uwsgi_without_threads_keeps_nothing_waiting(
+    site: Site, server: EmbeddedServer, admin: redis.Redis
+) -> None:
+    with no_connection_stays(admin), served(site, UWSGI) as running:
+        running.get("/write/first/")
+        running.wait_all(lambda answer: answer["value"] == "first")
+        with reads(server) as commands:
+            assert {running.get("/page/")["value"] for _ in range(4)} == {"first"}
+        assert len(commands) == 4
+        running.get("/send/job/")
+        assert labels(admin) == ["job"]
+        assert running.stop() == 0
+        wait_until(running.is_gone, 20)
+    assert "Set enable-threads = true." in running.log
+    assert trouble(running.log) == []
