@@ -48,12 +48,8 @@ def can_wait() -> bool:
 
 
 def _runs_threads(options: Any) -> bool:
-    threads = options.get("threads", b"0")
-    return (
-        options.get("enable-threads") not in NO
-        or "gevent" in options
-        or (str(threads, "ascii").isdigit() and int(threads) > 1)
-    )
+    # More than one thread for requests brings them all.
+    return options.get("enable-threads") not in NO or int(options.get("threads", 0)) > 1
 
 
 def _watch_forks() -> None:

@@ -52,7 +52,19 @@ class SecondTests(SimpleTestCase):
 """
 RUNNERS = {
     "django": ("-m", "django", "test", "--parallel", "2", "--verbosity", "0"),
-    "xdist": ("-m", "pytest", "-q", "-n", "2", "-p", "no:cacheprovider", "-p", "no:randomly"),
+    "xdist": (
+        "-m",
+        "pytest",
+        "-q",
+        "-n",
+        "2",
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "no:randomly",
+        "-p",
+        "no:asyncio",
+    ),
 }
 
 
