@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import importlib.util
 import json
 import os
 import signal
@@ -21,6 +22,28 @@ from tests.servers import connect, wait_until
 from tests.tasks.processes import ROOT, STOP, Site
 from tests.tasks.queues import arguments, envelopes, messages
 
+
+def program(name: str) -> str:
+    """Return the path of a program that came with a package."""
+    return str(Path(sys.executable).with_name(name))
+
+
+def has_package(name: str) -> bool:
+    """Tell whether a package can be imported."""
+    return importlib.util.find_spec(name) is not None
+
+
+PYTHON = (sys.executable, "-m")
+# Without its control socket, which all on one machine would share, and whose thread would stand
+# beside the forks of a restart.
+GUNICORN = (
+    *(*PYTHON, "gunicorn", "--bind", "127.0.0.1:PORT", "--workers", "2", "--no-control-socket"),
+    "tests.processes.site.wsgi",
+)
+UWSGI = (
+    *(program("uwsgi"), "--http-socket", "127.0.0.1:PORT", "--module", "tests.processes.site.wsgi"),
+    *("--master", "--processes", "2", "--die-on-term"),
+)
 FOR_ALL = 60  # seconds until each process has done something
 PREFIX = "site"
 WARNINGS = "default::DeprecationWarning"  # as a fork beside threads draws, since Python 3.12
@@ -198,8 +221,3 @@ def served(site: Site, command: Sequence[str], **options: Any) -> Iterator[Serve
         yield server
     finally:
         server.kill()
-
-
-def program(name: str) -> str:
-    """Return the path of a program that came with a package."""
-    return str(Path(sys.executable).with_name(name))

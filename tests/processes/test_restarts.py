@@ -4,26 +4,33 @@ import contextlib
 import http.client
 import itertools
 import signal
-import sys
 import threading
 from collections.abc import Iterator
 
 import pytest
 import redis
 
-from tests.processes.served import FOR_ALL, Served, no_connection_stays, served, trouble
+from tests.processes.served import (
+    FOR_ALL,
+    GUNICORN,
+    UWSGI,
+    Served,
+    has_package,
+    no_connection_stays,
+    served,
+    trouble,
+)
 from tests.servers import wait_until
 from tests.tasks.processes import Site
 from tests.tasks.site import runs
 
 pytestmark = pytest.mark.slow
 
-# Without its control socket, whose thread would stand beside the forks of a restart.
-GUNICORN = (
-    *(sys.executable, "-m", "gunicorn", "-b", "127.0.0.1:PORT", "--no-control-socket"),
-    *("--workers", "2", "--threads", "2"),
-)
-SITE = "tests.processes.site.wsgi"
+THREADS = (*GUNICORN, "--threads", "2")
+RECYCLING = {
+    "gunicorn": (*THREADS, "--max-requests", "20", "--max-requests-jitter", "5"),
+    "uWSGI": (*UWSGI, "--enable-threads", "--max-requests", "20"),
+}
 CLIENTS = 2
 PAUSE = 0.02  # seconds of a client between two requests
 
@@ -82,7 +89,7 @@ def test_reloads_of_gunicorn_and_warm_restarts_of_workers(site: Site, admin: red
     with (
         no_connection_stays(admin),
         site.worker("-c", "1") as first,
-        served(site, (*GUNICORN, SITE)) as server,
+        served(site, THREADS) as server,
     ):
         server.get("/write/first/")
         with visited(server) as visitors:
@@ -104,14 +111,16 @@ def test_reloads_of_gunicorn_and_warm_restarts_of_workers(site: Site, admin: red
     assert trouble(server.log) == []
 
 
-def test_workers_of_gunicorn_that_are_replaced_after_some_requests(
-    site: Site, admin: redis.Redis
+@pytest.mark.parametrize("command", RECYCLING.values(), ids=RECYCLING)
+def test_processes_that_are_replaced_after_some_requests(
+    command: tuple[str, ...], site: Site, admin: redis.Redis
 ) -> None:
-    recycling = ("--max-requests", "20", "--max-requests-jitter", "5")
+    if "uwsgi" in command[0] and not has_package("pyuwsgi"):
+        pytest.skip("pyuwsgi is not installed")
     with (
         no_connection_stays(admin),
         site.worker("-c", "1") as worker,
-        served(site, (*GUNICORN, *recycling, SITE)) as server,
+        served(site, command) as server,
     ):
         server.get("/write/first/")
         with visited(server) as visitors:

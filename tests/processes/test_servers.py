@@ -1,32 +1,29 @@
 """Every web server: the same page, the same promises."""
 
-import importlib.util
 import itertools
-import sys
 from dataclasses import dataclass
 
 import pytest
 import redis
 
 from redis_optimizer.embedded import EmbeddedServer
-from tests.processes.served import labels, no_connection_stays, program, reads, served, trouble
+from tests.processes.served import (
+    GUNICORN,
+    PYTHON,
+    UWSGI,
+    has_package,
+    labels,
+    no_connection_stays,
+    reads,
+    served,
+    trouble,
+)
 from tests.servers import wait_until
 from tests.tasks.processes import Site
 
 pytestmark = pytest.mark.slow
 
 
-def has_package(name: str) -> bool:
-    """Tell whether a package can be imported."""
-    return importlib.util.find_spec(name) is not None
-
-
-PYTHON = (sys.executable, "-m")
-GUNICORN = (*PYTHON, "gunicorn", "-b", "127.0.0.1:PORT", "-w", "2", "tests.processes.site.wsgi")
-UWSGI = (
-    *(program("uwsgi"), "--http-socket", "127.0.0.1:PORT", "--module", "tests.processes.site.wsgi"),
-    *("--master", "--processes", "2", "--die-on-term"),
-)
 UVICORN = (
     *(*PYTHON, "uvicorn", "--port", "PORT", "--workers", "2"),
     "tests.processes.site.asgi:application",
