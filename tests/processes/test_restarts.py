@@ -16,6 +16,7 @@ from tests.processes.served import (
     UWSGI,
     Served,
     has_package,
+    labels,
     no_connection_stays,
     served,
     trouble,
@@ -32,7 +33,7 @@ RECYCLING = {
     "uWSGI": (*UWSGI, "--enable-threads", "--max-requests", "20"),
 }
 CLIENTS = 2
-PAUSE = 0.02  # seconds of a client between two requests
+PAUSE = 0.05  # seconds of a client between two requests
 
 
 class Visitors:
@@ -85,7 +86,7 @@ def ran(site: Site) -> set[str]:
     return {note for job, note, _ in runs.rows(site.runs) if job == "batched"}
 
 
-def test_reloads_of_gunicorn_and_warm_restarts_of_workers(site: Site, admin: redis.Redis) -> None:
+def test_a_reload_of_gunicorn_and_a_warm_restart(site: Site, admin: redis.Redis) -> None:
     with (
         no_connection_stays(admin),
         site.worker("-c", "1") as first,
@@ -100,9 +101,6 @@ def test_reloads_of_gunicorn_and_warm_restarts_of_workers(site: Site, admin: red
                 assert first.stop() == 0
                 count = len(ran(site))
                 wait_until(lambda: len(ran(site)) > count, FOR_ALL)
-                old = set(visitors.pids)
-                server.process.send_signal(signal.SIGHUP)
-                wait_until(lambda: len(visitors.pids - old) == 2, FOR_ALL)
                 visitors.stop()
                 assert server.stop() == 0
                 wait_until(lambda: set(visitors.sent) <= ran(site), FOR_ALL)
@@ -119,14 +117,13 @@ def test_processes_that_are_replaced_after_some_requests(
         pytest.skip("pyuwsgi is not installed")
     with (
         no_connection_stays(admin),
-        site.worker("-c", "1") as worker,
         served(site, command) as server,
     ):
         server.get("/write/first/")
         with visited(server) as visitors:
-            wait_until(lambda: len(visitors.pids) >= 5, FOR_ALL)
+            wait_until(lambda: len(visitors.pids) >= 4, FOR_ALL)
         assert server.stop() == 0
-        wait_until(lambda: set(visitors.sent) <= ran(site), FOR_ALL)
-        assert worker.stop() == 0
+        wait_until(server.is_gone, 20)
+    assert labels(admin) == sorted(visitors.sent)
     assert visitors.failures == []
     assert trouble(server.log) == []
