@@ -29,11 +29,11 @@ pytestmark = pytest.mark.slow
 
 THREADS = (*GUNICORN, "--threads", "2")
 RECYCLING = {
-    "gunicorn": (*THREADS, "--max-requests", "20", "--max-requests-jitter", "5"),
-    "uWSGI": (*UWSGI, "--enable-threads", "--max-requests", "20"),
+    "gunicorn": (*THREADS, "--max-requests", "10", "--max-requests-jitter", "3"),
+    "uWSGI": (*UWSGI, "--enable-threads", "--max-requests", "10"),
 }
 CLIENTS = 2
-PAUSE = 0.05  # seconds of a client between two requests
+PAUSE = 0.1  # seconds of a client between two requests
 
 
 class Visitors:
