@@ -46,7 +46,8 @@ UWSGI = (
 )
 FOR_ALL = 60  # seconds until each process has done something
 PREFIX = "site"
-WARNINGS = "default::DeprecationWarning"  # as a fork beside threads draws, since Python 3.12
+# A fork beside threads draws one since Python 3.12. Made an error, it would be swallowed.
+WARNINGS = "default::DeprecationWarning"
 TROUBLE = ("Traceback", "Warning:", "Error", "Exception", "CRITICAL", "could not")
 
 

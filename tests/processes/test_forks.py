@@ -7,7 +7,7 @@ import sys
 import pytest
 import redis
 
-from tests.processes.served import labels, no_connection_stays
+from tests.processes.served import WARNINGS, labels, no_connection_stays
 from tests.tasks.processes import ROOT, Site
 
 # Python warns since 3.12 of a fork beside threads; so the newest one has to run them, too.
@@ -66,7 +66,7 @@ def test_both_sides_go_on_without_a_warning(how: str, site: Site, admin: redis.R
     script.write_text(SCRIPT)
     with no_connection_stays(admin):
         done = subprocess.run(
-            [sys.executable, "-W", "error::DeprecationWarning", str(script), how],
+            [sys.executable, "-W", WARNINGS, str(script), how],
             cwd=ROOT,
             env=site.environment(),
             capture_output=True,

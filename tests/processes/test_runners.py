@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from tests.processes.served import FOR_ALL, labels, no_connection_stays, served, trouble
+from tests.processes.served import FOR_ALL, WARNINGS, labels, no_connection_stays, served, trouble
 from tests.servers import wait_until
 from tests.tasks.processes import ROOT, STOP, Site
 
@@ -66,7 +66,7 @@ def test_tests_in_several_processes(runner: str, site: Site, admin: redis.Redis)
     (site.directory / "pytest.ini").write_text("[pytest]\n")
     with no_connection_stays(admin):
         done = subprocess.run(
-            [sys.executable, "-W", "error::DeprecationWarning", *RUNNERS[runner]],
+            [sys.executable, "-W", WARNINGS, *RUNNERS[runner]],
             cwd=site.directory,
             env=site.environment()
             | {"PYTHONPATH": f"{ROOT}:{site.directory}", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
