@@ -17,9 +17,13 @@ class RedisOptimizerConfig(AppConfig):
     verbose_name = "Redis optimizer"
 
     def ready(self) -> None:
-        from redis_optimizer import checks  # noqa: F401  # registers them
+        from redis_optimizer import (
+            checks,  # noqa: F401  # registers them
+            uwsgi,
+        )
         from redis_optimizer.health import losses  # noqa: F401  # connects itself to signals
 
+        uwsgi.prepare()
         if "celery" in sys.modules:  # as in every worker; a site without it need not load it
             from celery.signals import worker_process_init
 

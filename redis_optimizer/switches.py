@@ -5,7 +5,6 @@ the processes of a site tell each other: `redis_optimizer.stats.orders`.
 """
 
 import logging
-import os
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from types import MappingProxyType
 from typing import Final
 
 from redis_optimizer.conf import get_settings
+from redis_optimizer.core.forks import around_fork
 from redis_optimizer.signals import switched
 
 __all__ = [
@@ -169,5 +169,4 @@ def _after_fork_in_child() -> None:
     _off = _find_off()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)
+around_fork(after_in_child=_after_fork_in_child)

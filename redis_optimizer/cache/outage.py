@@ -7,7 +7,6 @@ the part is switched off it lets everything pass.
 
 import contextlib
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -28,6 +27,7 @@ from redis_optimizer.cache.options import PART
 from redis_optimizer.conf import get_settings
 from redis_optimizer.connections import channel_connection, server_of
 from redis_optimizer.core.breaker import Breaker, State
+from redis_optimizer.core.forks import around_fork
 from redis_optimizer.signals import server_found, server_lost
 from redis_optimizer.switches import is_on, on_change
 
@@ -270,5 +270,4 @@ def _switch() -> None:
 
 on_change(PART, _switch)
 setting_changed.connect(_forget, dispatch_uid="redis_optimizer.cache.outage")
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)
+around_fork(after_in_child=_after_fork_in_child)

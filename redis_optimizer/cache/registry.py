@@ -5,7 +5,6 @@ Django makes a backend object for each thread (each request under ASGI); what th
 
 import atexit
 import contextlib
-import os
 import threading
 from collections.abc import Mapping
 from typing import Any
@@ -14,6 +13,7 @@ from django.core.cache import caches
 from django.core.signals import setting_changed
 from redis.connection import ConnectionPool
 
+from redis_optimizer import uwsgi
 from redis_optimizer.cache.measured import Remote
 from redis_optimizer.cache.options import PART, Options
 from redis_optimizer.cache.signing import Refusals
@@ -21,6 +21,7 @@ from redis_optimizer.cache.tier import Tier
 from redis_optimizer.channel import Channel
 from redis_optimizer.conf import cache_settings, get_settings
 from redis_optimizer.connections import server_of
+from redis_optimizer.core.forks import around_fork
 from redis_optimizer.core.store import LocalStore
 from redis_optimizer.internals import client_servers
 from redis_optimizer.stats.desk import desk
@@ -53,7 +54,8 @@ def get_tier(server: Any, params: dict[str, Any]) -> Tier | None:
         params: The rest of its settings, as Django hands them to a backend.
 
     Returns:
-        The tier, or None when it is switched off or the client class cannot have one.
+        The tier, or None when it is switched off, or the client class or the server that runs the
+        site cannot have one.
 
     Raises:
         ImproperlyConfigured: for a wrong option.
@@ -63,7 +65,7 @@ def get_tier(server: Any, params: dict[str, Any]) -> Tier | None:
         tier = _tiers.get(identity)
         if tier is None:
             options = Options.from_params(params)
-            if not options.is_on or not get_settings().ENABLED:
+            if not options.is_on or not get_settings().ENABLED or not uwsgi.has_threads():
                 return None
             tier = _tiers[identity] = Tier(
                 options,
@@ -238,9 +240,8 @@ def _switch() -> None:
 on_change(PART, _switch)
 setting_changed.connect(_forget, dispatch_uid="redis_optimizer.cache")
 atexit.register(shutdown)
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=_before_fork,
-        after_in_parent=_after_fork_in_parent,
-        after_in_child=_after_fork_in_child,
-    )
+around_fork(
+    before=_before_fork,
+    after_in_parent=_after_fork_in_parent,
+    after_in_child=_after_fork_in_child,
+)

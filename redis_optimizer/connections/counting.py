@@ -6,7 +6,6 @@ itself, MULTI, EXEC and the handshake as well. The server counts the same; and a
 calls, but not a command that it does not know, such as some that redis-py 8 tries when it connects.
 """
 
-import os
 import threading
 from collections.abc import Iterable
 from functools import cache
@@ -16,6 +15,7 @@ from weakref import WeakSet
 from redis.connection import AbstractConnection, ConnectionPool
 
 from redis_optimizer.conf import get_settings
+from redis_optimizer.core.forks import around_fork
 from redis_optimizer.internals import is_connected
 
 __all__ = [
@@ -155,5 +155,4 @@ def _reset() -> None:
         tally.reset()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_reset)
+around_fork(after_in_child=_reset)

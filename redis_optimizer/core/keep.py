@@ -5,7 +5,6 @@ Where values are kept is up to a `Place`; it also has the clock that their ages 
 
 import asyncio
 import logging
-import os
 import threading
 import weakref
 from collections.abc import Awaitable, Callable, Hashable, Iterator
@@ -14,6 +13,7 @@ from math import inf
 from typing import Any, Final, Generic, TypeVar
 
 from redis_optimizer.core.flight import Flights
+from redis_optimizer.core.forks import around_fork
 from redis_optimizer.core.kept import Found, Kept, Made, Place, State
 from redis_optimizer.core.underway import Underway
 
@@ -296,5 +296,4 @@ def _after_fork() -> None:
         keeper.reset()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+around_fork(after_in_child=_after_fork)

@@ -4,7 +4,6 @@ Reads take no lock: an :class:`Entry` never changes once it is published, but fo
 to which a lost update does no harm) and ``expires_at``.
 """
 
-import os
 import threading
 import time
 import weakref
@@ -14,6 +13,7 @@ from math import inf
 from typing import Any, Final
 
 from redis_optimizer.core.eras import Eras
+from redis_optimizer.core.forks import around_fork
 from redis_optimizer.core.s3fifo import HOTTEST, S3Fifo
 from redis_optimizer.core.values import Load
 
@@ -416,9 +416,8 @@ def _after_fork_in_parent() -> None:
     _forking.release()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=_before_fork,
-        after_in_parent=_after_fork_in_parent,
-        after_in_child=_after_fork_in_child,
-    )
+around_fork(
+    before=_before_fork,
+    after_in_parent=_after_fork_in_parent,
+    after_in_child=_after_fork_in_child,
+)

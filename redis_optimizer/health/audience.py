@@ -14,6 +14,7 @@ from typing import Any, Final
 from django.conf import settings
 from django.http import HttpRequest
 
+from redis_optimizer.core.forks import around_fork
 from redis_optimizer.internals import loaded_user
 
 __all__ = [
@@ -234,5 +235,4 @@ def _connect() -> None:
 
 
 _connect()
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=known.clear)
+around_fork(after_in_child=known.clear)

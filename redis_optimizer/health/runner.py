@@ -1,12 +1,12 @@
 """Run checks side by side, each within its deadline, and report what came of them."""
 
 import functools
-import os
 import time
 from collections.abc import Callable, Iterable
 from math import inf
 from typing import Final
 
+from redis_optimizer.core.forks import around_fork
 from redis_optimizer.health.base import Check
 from redis_optimizer.health.examine import describe, examine, worst
 from redis_optimizer.health.report import Report, Result
@@ -76,5 +76,4 @@ def _failed(check: Check, seconds: float, clock: Clock, error: str) -> Result:
     return Result(check.name, check.component, worst(check), seconds, clock(), error=error)
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_threads.reset)
+around_fork(after_in_child=_threads.reset)

@@ -6,7 +6,6 @@ long, a process runs its own checks.
 
 import atexit
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -17,6 +16,7 @@ from typing import Any, Final
 from django.core.cache import caches
 
 from redis_optimizer.conf import get_settings
+from redis_optimizer.core.forks import around_fork
 from redis_optimizer.health.base import Check
 from redis_optimizer.health.lifetimes import lifetimes
 from redis_optimizer.health.packing import pack, unpack
@@ -161,5 +161,4 @@ def _lifetime(status: Status) -> float:
 
 # Else a process that ends at once leaves the others waiting for what it went to find out.
 atexit.register(_threads.settle, EXIT_TIME)
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_threads.reset)
+around_fork(after_in_child=_threads.reset)

@@ -2,13 +2,13 @@
 
 import functools
 import logging
-import os
 from collections.abc import Sequence
 from math import inf
 from typing import Final
 
 from django.core.signals import setting_changed
 
+from redis_optimizer.core.forks import around_fork
 from redis_optimizer.health import registry
 from redis_optimizer.health.audience import Audience
 from redis_optimizer.health.base import Check
@@ -129,5 +129,4 @@ def _reset(**kwargs: object) -> None:
 
 
 setting_changed.connect(_reset, dispatch_uid="redis_optimizer.health.verdict")
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_reset)
+around_fork(after_in_child=_reset)

@@ -12,6 +12,7 @@ from redis.exceptions import RedisError, ResponseError
 
 from redis_optimizer import switches
 from redis_optimizer.conf import get_settings
+from redis_optimizer.core.forks import around_fork
 from redis_optimizer.stats.agreement import agree, learn, restore
 from redis_optimizer.stats.messages import (
     MAX_AGE,
@@ -271,5 +272,4 @@ desk: Final = Desk()
 
 registry.register("messages", desk.totals)
 registry.register("switches", _switched)
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=desk.reset)
+around_fork(after_in_child=desk.reset)

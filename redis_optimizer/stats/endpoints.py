@@ -1,9 +1,9 @@
 """How often decorated views and verdicts were asked, and how often something ran for it."""
 
-import os
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
+from redis_optimizer.core.forks import around_fork
 from redis_optimizer.stats.registry import register
 
 __all__ = ["Endpoint", "counts_of", "series", "totals"]
@@ -78,5 +78,4 @@ def _reset() -> None:
 
 
 register("endpoints", totals, series)
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_reset)
+around_fork(after_in_child=_reset)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from redis_optimizer import __version__
+from redis_optimizer.core.forks import around_fork
 
 __all__ = ["Kind", "facts", "set_kind"]
 
@@ -84,5 +85,4 @@ _id = ""
 _pid = 0
 _started = 0.0
 _begin()
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_begin)
+around_fork(after_in_child=_begin)

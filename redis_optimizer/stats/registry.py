@@ -6,13 +6,13 @@ of the part's own.
 """
 
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from redis_optimizer.core.counters import History
+from redis_optimizer.core.forks import around_fork
 
 __all__ = ["Registry", "register", "registry"]
 
@@ -95,5 +95,4 @@ registry: Final = Registry()
 
 register = registry.register
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=registry.reset)
+around_fork(after_in_child=registry.reset)

@@ -1,11 +1,11 @@
 """How often each view was asked, how it answered and how long that took."""
 
-import os
 import threading
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
 from redis_optimizer.conf import get_settings
+from redis_optimizer.core.forks import around_fork
 from redis_optimizer.stats.costs import Costs
 from redis_optimizer.stats.registry import register
 
@@ -98,5 +98,4 @@ counter: Final = ViewCounter()
 """That of this process."""
 
 register("views", counter.snapshot)
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=counter.reset)
+around_fork(after_in_child=counter.reset)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from celery.contrib.django.task import DjangoTask
 
+from redis_optimizer import uwsgi
 from redis_optimizer.conf import get_settings
 from redis_optimizer.switches import is_on
 from redis_optimizer.tasks import batching, block, dedup
@@ -152,7 +153,7 @@ class OptimizedTask(_Task):
         if not is_on("batching"):
             batching.flush_all()  # what was called for before
             return super().apply_async(args, kwargs, task_id=id, **options)
-        if terms.size == 1 or not terms.timeout or _has(options, *LATER):
+        if terms.size == 1 or not terms.timeout or _has(options, *LATER) or not uwsgi.can_wait():
             return super().apply_async(args, kwargs, task_id=id, **options)
         kinds: list[Kind] = []
 

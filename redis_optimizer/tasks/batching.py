@@ -1,7 +1,6 @@
 """The outbox of this process: what goes into it, and how it is sent."""
 
 import asyncio
-import os
 from dataclasses import replace
 from math import inf
 from typing import Any, Final
@@ -10,6 +9,7 @@ from celery import Celery
 from kombu.utils.uuid import uuid
 
 from redis_optimizer.conf import get_settings
+from redis_optimizer.core.forks import around_fork
 from redis_optimizer.signals import batch_flushed
 from redis_optimizer.stats.desk import desk
 from redis_optimizer.switches import is_on, on_change
@@ -251,4 +251,4 @@ def _forget() -> None:
     _current = None
 
 
-os.register_at_fork(before=_hold, after_in_parent=_resume, after_in_child=_forget)
+around_fork(before=_hold, after_in_parent=_resume, after_in_child=_forget)

@@ -1,11 +1,11 @@
 """How many jobs went which way. Each number is counted where the thing happens anyway."""
 
-import os
 import threading
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
+from redis_optimizer.core.forks import around_fork
 from redis_optimizer.signals import job_deduplicated, jobs_lost
 from redis_optimizer.stats.costs import current
 from redis_optimizer.tasks.message import Message
@@ -173,5 +173,4 @@ def _note_lost(tasks: Iterable[str], **kwargs: object) -> None:
 
 jobs_lost.connect(_note_lost, dispatch_uid="redis_optimizer.tasks.counts")
 job_deduplicated.connect(_note_duplicate, dispatch_uid="redis_optimizer.tasks.counts")
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=counter.reset)
+around_fork(after_in_child=counter.reset)

@@ -6,7 +6,6 @@ because its process was killed or it was revoked, in the worker's main process. 
 end of a worker that is killed as a whole: then the lock lapses.
 """
 
-import os
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -15,6 +14,7 @@ from weakref import WeakValueDictionary
 from celery import signals, states
 from celery.exceptions import Reject, TimeLimitExceeded
 
+from redis_optimizer.core.forks import around_fork
 from redis_optimizer.tasks.keys import mode_of
 from redis_optimizer.tasks.kinds import DEDUP_HEADER
 from redis_optimizer.tasks.latest import drop, finish, lifetime
@@ -41,7 +41,7 @@ def connect() -> None:
     )
     for signal, receiver in receivers:
         signal.connect(receiver, dispatch_uid=f"redis_optimizer.ends.{receiver.__name__}")
-    os.register_at_fork(after_in_child=_received.clear)
+    around_fork(after_in_child=_received.clear)
 
 
 def _on_received(request: Any, **kwargs: Any) -> None:

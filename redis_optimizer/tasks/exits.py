@@ -15,6 +15,11 @@ __all__ = ["watch", "watch_sigterm"]
 EARLY = 100
 """Priority among multiprocessing's finalizers: before its own."""
 
+LATE = -1
+"""Another one: after its own, too."""
+
+UVICORN = "uvicorn.server"
+
 
 def watch(
     close: Callable[[], None], is_pending: Callable[[], bool], is_closing: Callable[[], bool]
@@ -41,17 +46,20 @@ def watch(
 def watch_sigterm(is_pending: Callable[[], bool], is_closing: Callable[[], bool]) -> None:
     """Let SIGTERM end the process as ``sys.exit`` does, while something is pending.
 
-    Only where nobody else handles it, and from the main thread: Python allows no other.
+    Only where nobody else handles it, and from the main thread: Python allows no other. uvicorn
+    handles it, but ends with a second one for which there is no handler: that has to wait.
 
     Args:
         is_pending: Tells whether there is something to do; asked when the signal arrives.
         is_closing: Tells whether it is being done: then the signal has been heard.
     """
-    if (
-        threading.current_thread() is threading.main_thread()
-        and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-    ):
+    if threading.current_thread() is not threading.main_thread():
+        return
+    handler = signal.getsignal(signal.SIGTERM)
+    if handler is signal.SIG_DFL:
         signal.signal(signal.SIGTERM, _Handler(is_pending, is_closing))
+    elif callable(handler) and getattr(handler, "__module__", "") == UVICORN:
+        signal.signal(signal.SIGTERM, _Uvicorn(handler))
 
 
 class _Handler:
@@ -68,3 +76,26 @@ class _Handler:
             raise SystemExit(128 + number)
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
+
+
+class _Uvicorn:
+    """Let uvicorn stop, and the signal that it then raises for itself wait for exit functions.
+
+    With ``--workers`` it has taken the signal before it loads the site. It ends its requests,
+    restores the default and raises the signal once more, in the main thread, which would end the
+    process at once (``uvicorn.Server.capture_signals``). In a thread that blocks the signal it
+    stays pending.
+    """
+
+    def __init__(self, handler: Callable[[int, FrameType | None], object]) -> None:
+        self._handler = handler
+        # Both run what was registered last, or for a higher priority, first: this after the rest.
+        atexit.register(self._let_through)
+        multiprocessing.util.Finalize(None, self._let_through, exitpriority=LATE)
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        self._handler(number, frame)
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+
+    def _let_through(self) -> None:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})

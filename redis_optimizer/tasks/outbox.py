@@ -71,6 +71,9 @@ class Outbox:
         self._sending = threading.Lock()
         self._sender = 0  # the thread that holds `_sending`: it must not wait for itself
         self._thread: threading.Thread | None = None
+        self._is_forking = False
+        self._is_kept_back = False  # `_sending` is held for a fork
+        self._has_started = False
         self._awaiting = 0  # those who wait for jobs to be gone
         self.is_closing = False
         self._is_closed = False
@@ -109,9 +112,7 @@ class Outbox:
         """
         with self._wake:
             buffer = self._shelf.add(kind, terms, message)
-            if self._thread is None or not self._thread.is_alive():
-                self._start()
-            elif len(buffer) == 1 or self.is_closing:
+            if not self._ensure_thread() and (len(buffer) == 1 or self.is_closing):
                 self._wake.notify_all()  # it may be the next that is due
 
     def remove(self, id: str) -> Message | None:
@@ -218,13 +219,31 @@ class Outbox:
         self._give_up()
 
     def hold_for_fork(self) -> None:
-        """Wait until no connection is in use, as a child could not give it back."""
-        self._acquire(timeout=PATIENCE)
+        """Send what is here, end the thread, and wait until no connection is in use.
+
+        A child could not give the connection back. A fork beside other threads draws a warning
+        since Python 3.12, which also counts one that begins anew right after it; so nothing should
+        be left that needs one.
+        """
+        if self._sender != threading.get_ident():
+            self.hand_over(PATIENCE)
+        with self._wake:
+            self._is_forking = True
+            thread = self._thread
+            self._wake.notify_all()
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(PATIENCE)
+        self._is_kept_back = self._acquire(timeout=PATIENCE)
 
     def resume_after_fork(self) -> None:
-        """Go on in the parent."""
-        if self._sender == threading.get_ident():
+        """Go on in the parent, with a thread if the broker did not take all."""
+        if self._is_kept_back:
+            self._is_kept_back = False
             self._release()
+        with self._wake:
+            self._is_forking = False
+            if self._shelf.jobs:
+                self._ensure_thread()
 
     def _give_up(self) -> None:
         """Say which jobs are not sent, and forget them."""
@@ -232,17 +251,23 @@ class Outbox:
             left, on_their_way = self._shelf.clear()
         report(left, unknown=on_their_way, reason="The broker does not answer.")
 
-    def _start(self) -> None:
+    def _ensure_thread(self) -> bool:
+        """Tell whether the thread had to be started; `_wake` is held."""
+        if self._is_forking or (self._thread is not None and self._thread.is_alive()):
+            return False
         self._thread = threading.Thread(target=self._run, name="redis_optimizer.jobs", daemon=True)
         try:
             self._thread.start()
         except RuntimeError:  # the interpreter shuts down: jobs are sent by who calls for them
             self._is_closed = True
-        self._started()
+        if not self._has_started:
+            self._has_started = True
+            self._started()
+        return True
 
     def _run(self) -> None:
-        while True:
-            for kind in self._wait_due():
+        while kinds := self._wait_due():
+            for kind in kinds:
                 # Others may have their turn between two kinds.
                 self._acquire()
                 try:
@@ -252,15 +277,17 @@ class Outbox:
                     self._release()
 
     def _wait_due(self) -> list[Kind]:
-        """Wait until jobs should leave, and return their kinds."""
+        """Wait until jobs should leave, and return their kinds; none when the thread is to end."""
         with self._wake:
-            while True:
+            while not self._is_forking:
                 now = time.monotonic()
                 due = self._shelf.due()
                 first = min(due.values(), default=inf)
                 if first <= now:
                     return [kind for kind, at in due.items() if at <= now]
                 self._wake.wait(None if first == inf else first - now)
+            self._thread = None
+            return []
 
     def _is_held(self, kind: Kind) -> bool:
         with self._wake:

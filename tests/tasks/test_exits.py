@@ -1,4 +1,4 @@
-"""A process that ends sends what it holds, in whatever way it ends."""
+"""A process that ends sends what it holds, in whatever way it ends; servers: tests/processes."""
 
 import os
 import signal
@@ -248,14 +248,6 @@ def serve(site: Site, tmp_path: Path) -> Iterator[Callable[..., int]]:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-
-
-@pytest.mark.parametrize("options", [["--threads", "4"], ["--preload"]])
-def test_gunicorn(serve: Callable[..., int], admin: redis.Redis, options: list[str]) -> None:
-    pytest.importorskip("gunicorn", reason="gunicorn comes with the demo extra")
-    command = ["gunicorn", "-w", "2", "-b", "127.0.0.1:PORT", *options]
-    assert serve([*command, "tests.tasks.site.web:wsgi"], ["a", "b", "c", "d"]) == 0
-    assert set(labels(admin)) == {"a", "b", "c", "d"}
 
 
 def test_uvicorn(serve: Callable[..., int], admin: redis.Redis) -> None:

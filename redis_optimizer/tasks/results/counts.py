@@ -1,7 +1,6 @@
 """How many results this process stored, and let go of."""
 
-import os
-
+from redis_optimizer.core.forks import around_fork
 from redis_optimizer.stats.registry import register
 
 __all__ = ["ResultCounter", "counter"]
@@ -28,5 +27,4 @@ counter = ResultCounter()
 """That of this process."""
 
 register("results", counter.totals, counter.totals)
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=counter.reset)
+around_fork(after_in_child=counter.reset)

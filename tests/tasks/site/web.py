@@ -11,12 +11,6 @@ app.loader.import_default_modules()
 from tests.tasks.site.exits import buffered  # noqa: E402
 
 
-def wsgi(environ, start_response):
-    buffered.delay(environ["PATH_INFO"].strip("/"))
-    start_response("200 OK", [("Content-Type", "text/plain")])
-    return [b"sent"]
-
-
 async def asgi(scope, receive, send):
     if scope["type"] == "http":
         buffered.delay(scope["path"].strip("/"))

@@ -1,0 +1,1 @@
+"""The package under every web server, pool and way of making processes."""

@@ -1,0 +1,1 @@
+"""A small site that every server and pool can run."""

@@ -1,0 +1,131 @@
+"""Every web server: the same page, the same promises."""
+
+import itertools
+from dataclasses import dataclass
+
+import pytest
+import redis
+
+from redis_optimizer.embedded import EmbeddedServer
+from tests.processes.served import (
+    GUNICORN,
+    PYTHON,
+    UWSGI,
+    has_package,
+    labels,
+    no_connection_stays,
+    reads,
+    served,
+    trouble,
+)
+from tests.servers import wait_until
+from tests.tasks.processes import Site
+
+pytestmark = pytest.mark.slow
+
+
+UVICORN = (
+    *(*PYTHON, "uvicorn", "--port", "PORT", "--workers", "2"),
+    "tests.processes.site.asgi:application",
+)
+GRANIAN = (*PYTHON, "granian", "--port", "PORT", "--workers", "2")
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One way to serve the site.
+
+    Attributes:
+        command: What starts it.
+        package: That has to be installed.
+        path: Of the page.
+        warm: The main process reads the cache and sends a job before it forks.
+        allowed: What may be in its log.
+    """
+
+    command: tuple[str, ...]
+    package: str
+    path: str = "/page/"
+    warm: bool = False
+    allowed: tuple[str, ...] = ()
+
+
+ASYNC = "/async-page/"
+# Its main process, which does not load the site, forks beside threads of its own.
+ITS_OWN_FORK = ("popen_fork.py",)
+KINDS = {
+    "gunicorn": Kind(GUNICORN, "gunicorn"),
+    "gunicorn, threads": Kind((*GUNICORN, "--threads", "4"), "gunicorn"),
+    "gunicorn, preloaded": Kind((*GUNICORN, "--preload"), "gunicorn", warm=True),
+    "gunicorn, gevent": Kind((*GUNICORN, "-k", "gevent"), "gevent"),
+    "uWSGI": Kind((*UWSGI, "--enable-threads"), "pyuwsgi", warm=True),
+    "uWSGI, threads": Kind((*UWSGI, "--threads", "4", "--lazy-apps"), "pyuwsgi"),
+    "uvicorn": Kind(UVICORN, "uvicorn", path=ASYNC),
+    "granian, ASGI": Kind(
+        (*GRANIAN, "--interface", "asginl", "tests.processes.site.asgi:application"),
+        "granian",
+        path=ASYNC,
+        allowed=ITS_OWN_FORK,
+    ),
+    "granian, WSGI": Kind(
+        (*GRANIAN, "--interface", "wsgi", "tests.processes.site.wsgi:application"),
+        "granian",
+        allowed=ITS_OWN_FORK,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_site_under(name: str, site: Site, server: EmbeddedServer, admin: redis.Redis) -> None:
+    kind = KINDS[name]
+    if not has_package(kind.package):
+        pytest.skip(f"{kind.package} is not installed")
+    at_once = ["main process"] if kind.warm else []
+    warm = {"SITE_WARM": at_once[0]} if kind.warm else {}
+    with (
+        no_connection_stays(admin),
+        served(site, kind.command, path=kind.path, environment=warm) as running,
+    ):
+        # Each process reads, keeps, and hears of what another one writes.
+        running.get("/write/first/")
+        pids = running.wait_all(lambda answer: answer["kept"] and answer["value"] == "first")
+        with reads(server) as commands:
+            assert {running.get(kind.path)["value"] for _ in range(20)} == {"first"}
+        assert commands == []
+        running.get("/write/second/")
+        assert running.wait_all(lambda answer: answer["value"] == "second") == pids
+
+        # Jobs wait in each process until it ends, and then leave.
+        numbers = itertools.count()
+        sent: list[str] = []
+
+        senders: set[int] = set()
+        while senders != pids:
+            label = f"job {next(numbers)}"
+            answer = running.get(f"/send/{label.replace(' ', '%20')}/")
+            senders.add(answer["pid"])
+            sent.append(label)
+            assert set(answer["threads"]) <= {"redis_optimizer:channel", "redis_optimizer.jobs"}
+        assert labels(admin) == at_once
+        assert running.stop() == 0
+        wait_until(running.is_gone, 20)
+        assert labels(admin) == sorted([*sent, *at_once])
+        assert trouble(running.log, *kind.allowed) == []
+
+
+@pytest.mark.skipif(not has_package("pyuwsgi"), reason="pyuwsgi is not installed")
+def test_uwsgi_without_threads_keeps_nothing_waiting(
+    site: Site, server: EmbeddedServer, admin: redis.Redis
+) -> None:
+    with no_connection_stays(admin), served(site, UWSGI) as running:
+        running.get("/write/first/")
+        running.wait_all(lambda answer: answer["value"] == "first")
+        with reads(server) as commands:
+            assert {running.get("/page/")["value"] for _ in range(4)} == {"first"}
+        assert len(commands) == 4
+        running.get("/send/job/")
+        assert labels(admin) == ["job"]
+        assert running.stop() == 0
+        wait_until(running.is_gone, 20)
+    assert "Set enable-threads = true." in running.log
+    assert trouble(running.log) == []
