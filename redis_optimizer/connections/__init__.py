@@ -15,6 +15,8 @@ from redis_optimizer.connections.channel import (
     server_of,
     timeout_of,
 )
+from redis_optimizer.connections.cluster import Cluster, find_cluster
+from redis_optimizer.connections.cluster_client import Address, SeveralSlots, answering
 from redis_optimizer.connections.counting import (
     PURPOSES,
     Purpose,
@@ -31,13 +33,18 @@ __all__ = [
     "CONNECT_TIMEOUT",
     "PROFILES",
     "PURPOSES",
+    "Address",
+    "Cluster",
     "Profile",
     "Purpose",
+    "SeveralSlots",
+    "answering",
     "cache_options",
     "celery_settings",
     "channel_connection",
     "count_pool",
     "counting",
+    "find_cluster",
     "find_profile",
     "handshake_of",
     "logs_in",
