@@ -13,7 +13,7 @@ from typing import Final
 
 from redis.connection import ConnectionPool
 
-from redis_optimizer.channel import JOIN_TIMEOUT, Channel, Refused
+from redis_optimizer.channel import CLIENT_NAME, JOIN_TIMEOUT, Channel, Refused
 from redis_optimizer.connections import Address, Cluster
 from redis_optimizer.link import write_probe
 from redis_optimizer.subscriber import Control, Subscriber
@@ -23,7 +23,6 @@ __all__ = ["ClusterChannel"]
 
 logger = logging.getLogger("redis_optimizer.channel")
 
-THREAD_NAME: Final = "redis_optimizer:cluster"
 RETRY_FIRST: Final = 0.05
 RETRY_LONGEST: Final = 2.0
 """Seconds until the cluster is looked at again while not all is well."""
@@ -100,7 +99,7 @@ class ClusterChannel:
             self._topology = None  # all channels begin anew, with its prefixes as well
             self._news.set()
             if self._thread is None:
-                thread = threading.Thread(target=self._run, name=THREAD_NAME, daemon=True)
+                thread = threading.Thread(target=self._run, name=CLIENT_NAME, daemon=True)
                 try:
                     thread.start()
                 except RuntimeError:  # no more threads, or the interpreter is shutting down
@@ -138,7 +137,7 @@ class ClusterChannel:
     def hears(self, nodes: Collection[Address]) -> bool:
         """Say whether these nodes tell of writes; look at the cluster anew when one does not."""
         channels = self._channels
-        if all(node in channels and channels[node].is_up for node in nodes):
+        if nodes and all(node in channels and channels[node].is_up for node in nodes):
             return True
         self._news.set()
         return False

@@ -5,6 +5,7 @@ from typing import Any
 
 from django.core.cache.backends.base import DEFAULT_TIMEOUT
 from django.core.exceptions import ImproperlyConfigured
+from django.utils.module_loading import import_string
 from django_redis.client.default import DefaultClient
 from django_redis.exceptions import ConnectionInterrupted
 from redis.connection import ConnectionPool
@@ -16,7 +17,7 @@ from redis_optimizer.conf import get_settings
 from redis_optimizer.connections import Cluster, SeveralSlots, find_cluster
 from redis_optimizer.stats.states import states_key
 
-__all__ = ["ClusterClient", "SeveralSlots", "refuse_options"]
+__all__ = ["ClusterClient", "SeveralSlots", "is_clustered", "refuse_options"]
 
 
 class ClusterClient(DefaultClient[Any, Any, Any, Any, Any]):
@@ -103,6 +104,20 @@ def _raise_for(outcomes: Mapping[Any, Any]) -> None:
     raise kind(
         f"{len(failed)} of {len(outcomes)} keys may not have been set, such as {key!r}: {error}"
     ) from error
+
+
+def is_clustered(settings: Mapping[str, Any]) -> bool:
+    """Say whether a cache is in a cluster.
+
+    Args:
+        settings: What ``CACHES`` says of an alias.
+    """
+    given = (settings.get("OPTIONS") or {}).get("CLIENT_CLASS")
+    try:
+        found = import_string(given) if isinstance(given, str) else given
+    except ImportError:
+        return False  # whoever makes the cache learns of it
+    return isinstance(found, type) and issubclass(found, ClusterClient)
 
 
 def refuse_options(options: Options) -> None:

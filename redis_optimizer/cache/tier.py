@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from django.utils.safestring import SafeString
 from django_redis.cache import RedisCache
+from redis.connection import ConnectionPool
 
 from redis_optimizer.cache.cluster import ClusterClient
 from redis_optimizer.cache.fill import ClusterFetch, Fetch, lifetime
@@ -422,6 +423,11 @@ class Tier:
         if isinstance(client, ClusterClient):
             return client.control_pool()
         return self.remote.client.get_client(write=True).connection_pool
+
+    def pools(self) -> list[ConnectionPool]:
+        """Return the pool to each server that values are read from."""
+        cluster = self._cluster
+        return [self.pool()] if cluster is None else cluster.pools()
 
     @property
     def _cluster(self) -> Cluster | None:

@@ -11,6 +11,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 from redis.connection import AbstractConnection, ConnectionPool
 
+from redis_optimizer.cache.cluster import is_clustered
 from redis_optimizer.cache.options import Options
 from redis_optimizer.cache.tiered import TieredCache
 from redis_optimizer.cache.writing import can_have_tier
@@ -140,6 +141,8 @@ def _check_locations(aliases: dict[str, dict[str, Any]]) -> list[CheckMessage]:
     first: dict[str, str] = {}
     messages: list[CheckMessage] = []
     for alias, settings in aliases.items():
+        if is_clustered(settings):  # its pools are ours, and go by the options as well
+            continue
         location = repr(settings.get("LOCATION"))
         other = first.setdefault(location, alias)
         if other != alias and pool_options(settings) != pool_options(aliases[other]):

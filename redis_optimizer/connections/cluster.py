@@ -110,7 +110,7 @@ class Cluster:
                     node.redis_connection.connection_pool.reset()
 
     def pool(self, address: Address) -> ConnectionPool:
-        """Return a pool to one node, by which connections are made; it lends none itself."""
+        """Return a pool to one node, from which channels are made. It lends no connection."""
         pool = self._pools.get(address)
         if pool is None:
             host, port = address
@@ -118,7 +118,7 @@ class Cluster:
         return pool
 
     def pool_of(self, key: str) -> ConnectionPool:
-        """Return a pool to the node that now owns a key.
+        """Return the pool to the node that now owns a key.
 
         Raises:
             redis.exceptions.ConnectionError: when no node can be reached, or none owns it.
@@ -128,7 +128,18 @@ class Cluster:
             node = client.get_node_from_key(key)
         except RedisClusterException as error:
             raise ClusterUnavailable(str(error)) from error
-        return self.pool((node.host, int(node.port)))
+        pool: ConnectionPool = client.get_redis_connection(node).connection_pool
+        return pool
+
+    def pools(self) -> list[ConnectionPool]:
+        """Return the pool to each primary.
+
+        Raises:
+            redis.exceptions.ConnectionError: when no node can be reached.
+        """
+        client: Any = self.client()
+        nodes = sorted(client.get_primaries(), key=lambda node: str(node.name))
+        return [client.get_redis_connection(node).connection_pool for node in nodes]
 
     def disconnect(self) -> None:
         """Close all connections; the client makes new ones when it needs them."""
