@@ -62,7 +62,7 @@ class Cluster:
     @property
     def urls(self) -> list[str]:
         """Return what LOCATION is to be: two of the nodes."""
-        return [f"redis://{HOST}:{node.port}" for node in self.nodes[:2]]
+        return [f"redis://{HOST}:{node.port}" for node in self.living[:2]]
 
     @property
     def living(self) -> list[ClusterNode]:
@@ -75,6 +75,15 @@ class Cluster:
             if low <= slot <= high:
                 return next(node for node in self.nodes if node.port == port)
         raise AssertionError(f"nobody serves {key!r}")
+
+    def slots_of(self, node: ClusterNode) -> set[int]:
+        """Return the slots that a node serves."""
+        return {
+            slot
+            for low, high, (_, port, *_), *_ in _slots(self.living[0])
+            if port == node.port
+            for slot in range(low, high + 1)
+        }
 
     def primaries(self) -> list[ClusterNode]:
         """Return the nodes that serve slots."""

@@ -14,7 +14,13 @@ from redis.exceptions import RedisError, ResponseError
 
 from redis_optimizer.cache.options import Options
 from redis_optimizer.conf import get_settings
-from redis_optimizer.connections import Cluster, SeveralSlots, find_cluster
+from redis_optimizer.connections import (
+    Cluster,
+    ClusterUnavailable,
+    SeveralSlots,
+    Unreachable,
+    find_cluster,
+)
 from redis_optimizer.stats.states import states_key
 
 __all__ = ["ClusterClient", "SeveralSlots", "is_clustered", "refuse_options"]
@@ -54,15 +60,18 @@ class ClusterClient(DefaultClient[Any, Any, Any, Any, Any]):
 
     def get_client(self, write: bool = True, tried: Any = None) -> Any:
         """Return the raw client, of redis-py. All caches of this cluster share it."""
-        return self.cluster.client()
+        try:
+            return self.cluster.client()
+        except ClusterUnavailable as error:
+            return Unreachable(error)
 
     def get_client_with_index(self, write: bool = True, tried: Any = None) -> tuple[Any, int]:
         """Return the raw client, and its place in LOCATION."""
-        return self.cluster.client(), 0
+        return self.get_client(), 0
 
     def connect(self, index: int = 0) -> Any:
         """Return the raw client."""
-        return self.cluster.client()
+        return self.get_client()
 
     def do_close_clients(self) -> None:
         """Close all connections, where ``CLOSE_CONNECTION`` asks for it after each request."""

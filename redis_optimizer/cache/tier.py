@@ -261,7 +261,7 @@ class Tier:
         """Make the read that ``lease`` is for, or that of many keys."""
         exact = lease is not None and self._is_exact(lease)
         channel = self.channel
-        if isinstance(channel, ClusterChannel):
+        if isinstance(channel, ClusterChannel) and not self.refused:
             return ClusterFetch(redis, channel.hears, exact=exact)
         return Fetch(redis, exact=exact)
 

@@ -16,7 +16,13 @@ from redis_optimizer.connections.channel import (
     timeout_of,
 )
 from redis_optimizer.connections.cluster import Cluster, find_cluster
-from redis_optimizer.connections.cluster_client import Address, SeveralSlots, answering
+from redis_optimizer.connections.cluster_client import (
+    Address,
+    ClusterUnavailable,
+    SeveralSlots,
+    Unreachable,
+    answering,
+)
 from redis_optimizer.connections.counting import (
     PURPOSES,
     Purpose,
@@ -35,9 +41,11 @@ __all__ = [
     "PURPOSES",
     "Address",
     "Cluster",
+    "ClusterUnavailable",
     "Profile",
     "Purpose",
     "SeveralSlots",
+    "Unreachable",
     "answering",
     "cache_options",
     "celery_settings",

@@ -54,7 +54,6 @@ class Cluster:
     """
 
     def __init__(self, urls: Sequence[str], options: Mapping[str, Any]) -> None:
-        _refuse(options)
         self._params = _connection_params(options)
         self._retry = self._params.pop("retry", None)
         self._client_options: dict[str, Any] = dict(options.get("REDIS_CLIENT_KWARGS", {}))
@@ -190,6 +189,7 @@ def find_cluster(urls: Sequence[str], options: Mapping[str, Any]) -> Cluster:
     Raises:
         ImproperlyConfigured: for what a cluster does not have or cannot do.
     """
+    _refuse(options)
     names = ("CONNECTION_POOL_CLASS", "CONNECTION_POOL_KWARGS", "REDIS_CLIENT_KWARGS")
     identity = repr(
         (list(urls), _connection_params(options), [options.get(name) for name in names])

@@ -11,7 +11,15 @@ from redis.connection import AbstractConnection
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisClusterException
 
-__all__ = ["Address", "ClusterRedis", "ClusterUnavailable", "SeveralSlots", "answering", "telling"]
+__all__ = [
+    "Address",
+    "ClusterRedis",
+    "ClusterUnavailable",
+    "SeveralSlots",
+    "Unreachable",
+    "answering",
+    "telling",
+]
 
 Address = tuple[str, int]
 """Host and port of a node."""
@@ -86,6 +94,26 @@ class ClusterRedis(_Node, RedisCluster):
         made = parent.pipeline(transaction, shard_hint)
         made.__class__ = _Pipeline
         return made
+
+
+class Unreachable:
+    """Stands in for the client while none can be made: each command fails, as it would then.
+
+    Args:
+        error: How it fails.
+    """
+
+    def __init__(self, error: ClusterUnavailable) -> None:
+        self._error = str(error)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or name == "connection_pool":  # nor has a client of a cluster one
+            raise AttributeError(name)
+
+        def fail(*args: Any, **kwargs: Any) -> Any:
+            raise ClusterUnavailable(self._error)
+
+        return fail
 
 
 def _translated(call: Any, *args: Any, **kwargs: Any) -> Any:
