@@ -24,7 +24,7 @@ from redis_optimizer.link import Event, Invalidated, Link, Message, Pong
 from redis_optimizer.signals import server_lost
 from redis_optimizer.subscriber import Control, Subscriber, merge_prefixes
 
-__all__ = ["CLIENT_NAME", "CONTROL", "Channel"]
+__all__ = ["CLIENT_NAME", "CONTROL", "JOIN_TIMEOUT", "Channel", "Refused"]
 
 logger = logging.getLogger("redis_optimizer.channel")
 
@@ -54,6 +54,8 @@ class Channel:
         namespace: Of the site, see ``REDIS_OPTIMIZER["NAMESPACE"]``.
         now: Clock in seconds; must be monotonic.
         control: Is handed what is published on the site's control channel.
+        check: Of a node of a cluster: is handed what the node says of the cluster, whenever it is
+            asked whether it lives, and raises a ConnectionError where it must not be trusted.
     """
 
     def __init__(
@@ -62,10 +64,12 @@ class Channel:
         namespace: str,
         now: Callable[[], float] = time.monotonic,
         control: Control | None = None,
+        check: Callable[[str], None] | None = None,
     ) -> None:
         self._pool = pool
         self._control_channel = f"{CONTROL}:{namespace}"
         self._control = control
+        self._check = check
         self._now = now
         self._pid = os.getpid()
         self._lock = threading.Lock()
@@ -237,6 +241,8 @@ class Channel:
             prefixes = merge_prefixes(p for s in subscribers for p in s.prefixes)
             with _refusals():
                 hears = link.track(prefixes, self._control_channel)
+                if self._check is not None:
+                    self._check(link.join_cluster())
             if self._control is not None and hears:
                 self._control.on_connect(self)
             self._is_talking = True
@@ -256,7 +262,7 @@ class Channel:
         key = f"{subscriber.prefixes[0]}redis_optimizer:probe:{uuid.uuid4().hex}"
         sent = self._now()
         try:
-            subscriber.prove(key)
+            key = subscriber.prove(key)
         except NoPermissionError as error:  # any other error, such as a full memory, may pass
             raise Refused(f"writing {key!r} failed: {error}") from error
         deadline = sent + min(timeout, PROBE_TIMEOUT)
@@ -304,6 +310,8 @@ class Channel:
                 return
             if link.moved():
                 raise RedisConnectionError("Sentinel names another master.")
+            if self._check is not None:
+                self._check(event.said)
             for subscriber in () if self._stopping.is_set() else self._served:
                 subscriber.on_alive(sent + subscriber.max_staleness)
         elif isinstance(event, Message) and self._control is not None:

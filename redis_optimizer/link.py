@@ -15,13 +15,17 @@ from redis_optimizer.connections import (
 )
 from redis_optimizer.internals import interrupt, receive_pushes
 
-__all__ = ["Event", "Invalidated", "Link", "Message", "Pong"]
+__all__ = ["Event", "Invalidated", "Link", "Message", "Pong", "write_probe"]
 
 _REPLACE: Final = """\
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 redis.call('SET', KEYS[1], ARGV[2])
 return 1"""
 
+PROBE_LIFETIME: Final = 1000
+"""Milliseconds."""
+
+_CLUSTER_INFO: Final = "CLUSTER INFO"
 _RESP2_CHANNEL: Final = b"__redis__:invalidate"
 
 
@@ -39,6 +43,9 @@ class Message(NamedTuple):
 
 class Pong(NamedTuple):
     """The PING was answered: every invalidation sent before it has been seen."""
+
+    said: str = ""
+    """What a node of a cluster says of that."""
 
 
 Event = Invalidated | Message | Pong
@@ -60,6 +67,7 @@ class Link:
         # sends and another reads.
         self._asked = 0
         self._answered = 0
+        self._ping = "PING"
         if protocol == 3:
             receive_pushes(connection, self._inbox.append)
 
@@ -109,9 +117,21 @@ class Link:
             return False
         return True
 
+    def join_cluster(self) -> str:
+        """Let :meth:`ping` ask from now on what the node says of the cluster it belongs to.
+
+        Returns:
+            What it says now.
+
+        Raises:
+            redis.exceptions.ResponseError: when it is asked by RESP2, or refuses.
+        """
+        self._ping = _CLUSTER_INFO
+        return _said(self._request(self._ping))
+
     def ping(self) -> None:
-        """Send PING; the answer comes from :meth:`poll`."""
-        self._connection.send_command("PING", check_health=False)
+        """Send PING, or what takes its place; the answer comes from :meth:`poll`."""
+        self._connection.send_command(self._ping, check_health=False)
 
     def publish(self, channel: str, data: bytes, timeout: float) -> None:
         """Publish a message, by one command; whether the server refuses it does not matter.
@@ -268,10 +288,37 @@ class Link:
                 return Message(data)
             case [b"PONG"] | [b"pong", *_]:
                 return Pong()
+            case [bytes() | str() as said] if said[:8] in (b"cluster_", "cluster_"):
+                return Pong(_said(said))
             case [b"tracking-redir-broken", *_]:
                 raise RedisConnectionError("The server stopped sending invalidations.")
             case _:
                 return None
+
+
+def write_probe(pool: ConnectionPool, key: str, timeout: float) -> None:
+    """Write a key that lives for a second, on a connection of its own.
+
+    While others read, the pool would open one more connection for this, and keep it.
+
+    Args:
+        pool: The pool that the data goes through.
+        key: The key.
+        timeout: Seconds that it may take.
+
+    Raises:
+        redis.exceptions.RedisError, OSError: when the connection is lost, or the server refuses.
+    """
+    connection = channel_connection(pool, protocol=2, timeout=timeout)  # it needs no HELLO
+    try:
+        connection.send_command("SET", key, "", "PX", PROBE_LIFETIME)
+        connection.read_response()
+    finally:
+        connection.disconnect()
+
+
+def _said(info: bytes | str) -> str:
+    return info.decode() if isinstance(info, bytes) else info  # hiredis decodes it by itself
 
 
 def _text(key: bytes) -> str:

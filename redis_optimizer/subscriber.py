@@ -24,8 +24,15 @@ class Subscriber(Protocol):
     def reads(self) -> int:
         """Count the reads so far: the channel sends no PING while nobody reads."""
 
-    def prove(self, key: str) -> None:
-        """Write ``key``, with a lifetime of a second, the way the data goes."""
+    def prove(self, key: str) -> str:
+        """Write a key, with a lifetime of a second, the way the data goes.
+
+        Args:
+            key: What it begins with.
+
+        Returns:
+            The key that was written.
+        """
 
     def on_up(self, valid_until: float) -> None:
         """Invalidations arrive from now on. Trust what you hold until ``valid_until``."""

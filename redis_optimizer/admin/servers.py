@@ -9,7 +9,7 @@ from redis.exceptions import RedisError, ResponseError
 from redis.sentinel import SentinelConnectionPool
 
 from redis_optimizer.health.checks.asking import ask
-from redis_optimizer.stats.servers import pools
+from redis_optimizer.stats.servers import all_pools
 
 __all__ = ["TIMEOUT", "Command", "Server", "address", "ask_servers", "read_info"]
 
@@ -68,7 +68,7 @@ def ask_servers(*, are_heard: bool) -> list[Server]:
     Args:
         are_heard: They have just answered something else: none of them hangs.
     """
-    return [_ask_one(pool, are_heard) for pool in pools()]
+    return [_ask_one(pool, are_heard) for pool in all_pools()]
 
 
 def address(pool: ConnectionPool) -> str:

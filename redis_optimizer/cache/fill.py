@@ -1,10 +1,13 @@
 """What a read brings from Redis, and for how long it may be kept."""
 
+from collections.abc import Callable, Collection
 from typing import Any, Final
 
 from redis.exceptions import ResponseError
 
-__all__ = ["NO_EXPIRY", "Fetch", "lifetime"]
+from redis_optimizer.connections import Address, answering
+
+__all__ = ["NO_EXPIRY", "ClusterFetch", "Fetch", "lifetime"]
 
 NO_EXPIRY: Final = -1
 """What PTTL answers for a key that does not expire."""
@@ -19,6 +22,9 @@ class Fetch:
         redis: The client of the primary: the server whose writes we are told of.
         exact: Ask for the TTL along with the value.
     """
+
+    is_told = True
+    """Whether this process will be told when somebody writes what was read."""
 
     def __init__(self, redis: Any, *, exact: bool = False) -> None:
         self._redis = redis
@@ -47,6 +53,36 @@ class Fetch:
         """Read many keys by one command."""
         values: list[bytes | None] = self._redis.mget(*keys)
         self.raw.update(zip(keys, values, strict=True))
+        return values
+
+
+class ClusterFetch(Fetch):
+    """The same for a cluster, which may answer by a node that this process knows nothing of.
+
+    Args:
+        redis: The client of the cluster.
+        hears: Says whether these nodes tell of writes.
+        exact: Ask for the TTL along with the value.
+    """
+
+    def __init__(
+        self, redis: Any, hears: Callable[[Collection[Address]], bool], *, exact: bool = False
+    ) -> None:
+        super().__init__(redis, exact=exact)
+        self._hears = hears
+
+    def get(self, key: str) -> bytes | None:
+        """Read one key."""
+        with answering() as nodes:
+            value = super().get(key)
+        self.is_told = self._hears(nodes)
+        return value
+
+    def mget(self, *keys: str) -> list[bytes | None]:
+        """Read many keys by one round trip."""
+        with answering() as nodes:
+            values = super().mget(*keys)
+        self.is_told = self._hears(nodes)
         return values
 
 

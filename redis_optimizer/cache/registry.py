@@ -14,17 +14,20 @@ from django.core.signals import setting_changed
 from redis.connection import ConnectionPool
 
 from redis_optimizer import uwsgi
+from redis_optimizer.cache.cluster import ClusterClient
 from redis_optimizer.cache.measured import Remote
 from redis_optimizer.cache.options import PART, Options
 from redis_optimizer.cache.signing import Refusals
 from redis_optimizer.cache.tier import Tier
 from redis_optimizer.channel import Channel
 from redis_optimizer.conf import cache_settings, get_settings
-from redis_optimizer.connections import server_of
+from redis_optimizer.connections import Cluster, server_of
 from redis_optimizer.core.forks import around_fork
 from redis_optimizer.core.store import LocalStore
-from redis_optimizer.internals import client_servers
+from redis_optimizer.internals import client_class, client_servers
+from redis_optimizer.nodes import ClusterChannel
 from redis_optimizer.stats.desk import desk
+from redis_optimizer.stats.states import states_key
 from redis_optimizer.switches import on_change
 
 __all__ = [
@@ -41,9 +44,9 @@ __all__ = [
 _lock = threading.RLock()
 _tiers: dict[str, Tier] = {}
 _refusals: dict[str, Refusals] = {}
-_channels: dict[tuple[object, ...], Channel] = {}
+_channels: dict[tuple[object, ...], Channel | ClusterChannel] = {}
 _byte_limit: int | None = None
-_stopped: list[Channel] = []  # while a fork is under way
+_stopped: list[Channel | ClusterChannel] = []  # while a fork is under way
 
 
 def get_tier(server: Any, params: dict[str, Any]) -> Tier | None:
@@ -105,7 +108,7 @@ def find_tier(alias: str) -> Tier | None:
     return _tiers.get(_identity_of(alias))
 
 
-def channels() -> list[Channel]:
+def channels() -> list[Channel | ClusterChannel]:
     """Return the channels of this process."""
     return list(_channels.values())  # without the lock, as above
 
@@ -139,21 +142,31 @@ def _limit(tier: Tier) -> None:
 
 def _count(remote: Any) -> None:
     """Have its pools made, so that they count what they send, whoever uses them."""
+    if issubclass(client_class(remote), ClusterClient):
+        return  # all of its pools do
     with contextlib.suppress(Exception):  # whoever uses them learns what is wrong
         for index in range(len(client_servers(remote))):
             remote.client.connect(index)
 
 
-def _channel_to(pool: ConnectionPool) -> Channel:
-    identity = server_of(pool)
+def _channel_to(server: ConnectionPool | Cluster) -> Channel | ClusterChannel:
+    identity: tuple[object, ...]
+    identity = ("cluster", server) if isinstance(server, Cluster) else server_of(server)
     with _lock:
         channel = _channels.get(identity)
         if channel is not None and not channel.is_ours:
             channel.abandon()
             channel = None
         if channel is None:
-            channel = _channels[identity] = Channel(pool, get_settings().NAMESPACE, control=desk)
+            channel = _channels[identity] = _open(server)
         return channel
+
+
+def _open(server: ConnectionPool | Cluster) -> Channel | ClusterChannel:
+    namespace = get_settings().NAMESPACE
+    if isinstance(server, Cluster):
+        return ClusterChannel(server, namespace, desk, states_key(namespace))
+    return Channel(server, namespace, control=desk)
 
 
 def _all_stores() -> list[LocalStore]:

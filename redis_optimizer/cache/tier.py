@@ -10,17 +10,21 @@ from typing import Any, Final
 
 from django.utils.safestring import SafeString
 from django_redis.cache import RedisCache
+from redis.connection import ConnectionPool
 
-from redis_optimizer.cache.fill import Fetch, lifetime
+from redis_optimizer.cache.cluster import ClusterClient
+from redis_optimizer.cache.fill import ClusterFetch, Fetch, lifetime
 from redis_optimizer.cache.options import PART, Options
 from redis_optimizer.cache.outage import breaker_state, find_guard
 from redis_optimizer.cache.signing import Refusals
 from redis_optimizer.channel import Channel
-from redis_optimizer.connections import channel_connection
+from redis_optimizer.connections import Cluster
 from redis_optimizer.core.flight import Flights
 from redis_optimizer.core.store import MISSING, Entry, Lease, LocalStore
 from redis_optimizer.core.values import ATOMS, freeze
 from redis_optimizer.internals import client_options, client_servers
+from redis_optimizer.link import write_probe
+from redis_optimizer.nodes import ClusterChannel
 from redis_optimizer.signals import cache_cleared, cache_invalidated
 from redis_optimizer.switches import is_on
 
@@ -32,7 +36,6 @@ ATOMS.add(SafeString)
 
 PICKLE: Final = "django_redis.serializers.pickle.PickleSerializer"
 IDENTITY: Final = "django_redis.compressors.identity.IdentityCompressor"
-PROBE_LIFETIME: Final = 1000
 
 
 class Tier:
@@ -41,7 +44,8 @@ class Tier:
     Args:
         options: Of the alias.
         remote: A plain django-redis backend with the alias's settings.
-        channel_to: Finds this process's channel to the server behind a connection pool.
+        channel_to: Finds this process's channel to the server behind a connection pool, or to a
+            cluster.
         all_stores: Finds what all aliases of this process keep.
         now: Clock in seconds; must be monotonic.
         aliases: Finds the aliases that share a tier.
@@ -52,7 +56,7 @@ class Tier:
         self,
         options: Options,
         remote: RedisCache,
-        channel_to: Callable[[Any], Channel],
+        channel_to: Callable[[Any], Channel | ClusterChannel],
         all_stores: Callable[[], list[LocalStore]],
         now: Callable[[], float] = time.monotonic,
         aliases: "Callable[[Tier], list[str]]" = lambda tier: [],
@@ -63,7 +67,7 @@ class Tier:
         self.now = now
         self.store = LocalStore(options.MAX_ENTRIES, options.MAX_BYTES, now, options.STALE_IF_ERROR)
         self.flights = Flights()
-        self.channel: Channel | None = None
+        self.channel: Channel | ClusterChannel | None = None
         self.refused = ""
         """Why the server does not tell of writes; empty when it does, or was not asked."""
         self.extra_hits = 0
@@ -109,18 +113,12 @@ class Tier:
         # like one on which nobody says anything, and the tier would wait for "on" for ever.
         return self.hits + self.store.misses + self.passed_on
 
-    def prove(self, key: str) -> None:
+    def prove(self, key: str) -> str:
         pool = self.pool()
-        # While others read, the pool would open one more connection for this, and keep it. RESP2
-        # needs no HELLO.
-        connection = channel_connection(pool, protocol=2, timeout=self.max_staleness)
-        try:
-            connection.send_command("SET", key, "", "PX", PROBE_LIFETIME)
-            connection.read_response()
-        finally:
-            connection.disconnect()
+        write_probe(pool, key, self.max_staleness)
         if guard := find_guard(pool):
             guard.answered()
+        return key
 
     def on_up(self, valid_until: float) -> None:
         self.refused = ""
@@ -202,10 +200,11 @@ class Tier:
         if self.options.COHERENCE == "ttl":
             self._open(inf)
             return
-        pool = self.pool()
+        cluster = self._cluster
+        server = self.pool() if cluster is None else cluster
         subscribed = False
         while not subscribed:  # a channel that was stopped meanwhile takes nobody
-            self.channel = self._channel_to(pool)
+            self.channel = self._channel_to(server)
             subscribed = self.channel.subscribe(self)
 
     def _try_start(self) -> None:
@@ -265,16 +264,21 @@ class Tier:
                 channel.ping()
         return self.store.lease(final) if not is_off and self._may_keep(final, key) else None
 
-    def fetch(self, redis: Any, lease: Lease) -> Fetch:
-        """Make the read that ``lease`` is for."""
+    def fetch(self, redis: Any, lease: Lease | None = None) -> Fetch:
+        """Make the read that ``lease`` is for, or that of many keys."""
+        exact = lease is not None and self._is_exact(lease)
+        channel = self.channel
+        if isinstance(channel, ClusterChannel) and not self.refused:
+            return ClusterFetch(redis, channel.hears, exact=exact)
+        return Fetch(redis, exact=exact)
+
+    def _is_exact(self, lease: Lease) -> bool:
         exact = self.options.EXACT_TTL
         if self.options.COHERENCE == "ttl":
-            wanted = exact is not False
-        elif exact == "auto":  # while refused, no value outlives MAX_STALENESS anyway
-            wanted = lease.known and not self.refused
-        else:
-            wanted = exact
-        return Fetch(redis, exact=wanted)
+            return exact is not False
+        if exact == "auto":  # while refused, no value outlives MAX_STALENESS anyway
+            return lease.known and not self.refused
+        return exact
 
     def keep(
         self,
@@ -369,7 +373,7 @@ class Tier:
             "commands_avoided": self.commands_avoided,
             "coherence": self.coherence,
             "staleness_bound": self.staleness_bound,
-            "breaker": breaker_state(self.pool()),
+            "breaker": breaker_state(self.pool()) if self._cluster is None else "off",
         }
 
     def stats(self) -> dict[str, Any]:
@@ -424,8 +428,22 @@ class Tier:
         return self.options.COHERENCE == "tracking"
 
     def pool(self) -> Any:
-        """Return the pool that the data goes through."""
+        """Return the pool that the data goes through; of a cluster, one to the node by which the
+        processes of this site hear each other."""
+        client = self.remote.client
+        if isinstance(client, ClusterClient):
+            return client.control_pool()
         return self.remote.client.get_client(write=True).connection_pool
+
+    def pools(self) -> list[ConnectionPool]:
+        """Return the pool to each server that values are read from."""
+        cluster = self._cluster
+        return [self.pool()] if cluster is None else cluster.pools()
+
+    @property
+    def _cluster(self) -> Cluster | None:
+        client = self.remote.client
+        return client.cluster if isinstance(client, ClusterClient) else None
 
     @property
     def has_replicas(self) -> bool:

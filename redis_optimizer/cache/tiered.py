@@ -11,7 +11,6 @@ from django_redis.exceptions import ConnectionInterrupted
 from redis.exceptions import RedisError
 
 from redis_optimizer.cache.coroutines import Coroutines
-from redis_optimizer.cache.fill import Fetch
 from redis_optimizer.cache.loading import Loading
 from redis_optimizer.cache.measured import timed_for
 from redis_optimizer.cache.options import PART
@@ -169,7 +168,8 @@ class TieredCache(Coroutines, CoherentCache):
             sent = tier.now()
             value = super().get(key, MISSING, version, fetch)
             if final in fetch.raw:
-                tier.keep(final, lease, value, fetch.raw[final], fetch.ttl, sent)
+                if fetch.is_told:
+                    tier.keep(final, lease, value, fetch.raw[final], fetch.ttl, sent)
                 return default if value is MISSING else value
         except (RedisError, OSError):
             if not tier.has_replicas:
@@ -216,11 +216,11 @@ class TieredCache(Coroutines, CoherentCache):
         if tier is None or not any(leases.values()):
             return super().get_many(keys, version=version)
         try:
-            fetch = Fetch(self.primary())
+            fetch = tier.fetch(self.primary())
             sent = tier.now()
             values: dict[Any, Any] = super().get_many(keys, version=version, client=fetch)
             for final, raw in fetch.raw.items():
-                if lease := leases[final]:
+                if fetch.is_told and (lease := leases[final]):
                     tier.keep(final, lease, values.get(absent[final], MISSING), raw, None, sent)
             if fetch.raw:
                 return values

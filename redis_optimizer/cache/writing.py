@@ -12,6 +12,7 @@ from django_redis.exceptions import ConnectionInterrupted
 from django_redis.util import CacheKey
 from redis.exceptions import RedisError
 
+from redis_optimizer.cache.cluster import ClusterClient, refuse_options
 from redis_optimizer.cache.coherent import coherent
 from redis_optimizer.cache.guarded import GuardedClient
 from redis_optimizer.cache.measured import Remote, counted, timed_for
@@ -67,7 +68,13 @@ class CoherentCache(Remote):
             self.refusals = get_refusals(server, params)
         make = functools.partial(signed(client) if self.signs else client, server, params, self)
         self._serves_stale = self._tier is not None and self._tier.options.STALE_IF_ERROR > 0
-        self.has_breaker = self._tier is not None and get_settings().BREAKER_AFTER > 0
+        is_cluster = issubclass(client, ClusterClient)
+        if is_cluster and self._tier is not None:
+            refuse_options(self._tier.options)
+        # Nor has a cluster a breaker: it would be one for all its nodes.
+        self.has_breaker = (
+            self._tier is not None and get_settings().BREAKER_AFTER > 0 and not is_cluster
+        )
         self._is_guarded = self._serves_stale or self.has_breaker
         if self._is_guarded:
             set_client(self, GuardedClient(make))

@@ -11,6 +11,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 from redis.connection import AbstractConnection, ConnectionPool
 
+from redis_optimizer.cache.cluster import is_clustered
 from redis_optimizer.cache.options import Options
 from redis_optimizer.cache.tiered import TieredCache
 from redis_optimizer.cache.writing import can_have_tier
@@ -107,6 +108,15 @@ def _check_alias(alias: str, settings: dict[str, Any]) -> list[CheckMessage]:
                 id="redis_optimizer.E003",
             )
         )
+    if options.is_on and get_settings().BREAKER_AFTER and is_clustered(settings):
+        messages.append(
+            Warning(
+                f'CACHES["{alias}"] is in a cluster, for which BREAKER_AFTER does nothing.',
+                hint='Set OPTIONS["SOCKET_TIMEOUT"] to a second or two instead, and add '
+                '"redis_optimizer.W005" to SILENCED_SYSTEM_CHECKS.',
+                id="redis_optimizer.W005",
+            )
+        )
     if backend.has_breaker and _may_hang(backend.primary()):
         messages.append(
             Warning(
@@ -152,6 +162,8 @@ def _check_locations(aliases: dict[str, dict[str, Any]]) -> list[CheckMessage]:
     first: dict[str, str] = {}
     messages: list[CheckMessage] = []
     for alias, settings in aliases.items():
+        if is_clustered(settings):  # its pools are ours, and go by the options as well
+            continue
         location = repr(settings.get("LOCATION"))
         other = first.setdefault(location, alias)
         if other != alias and pool_options(settings) != pool_options(aliases[other]):

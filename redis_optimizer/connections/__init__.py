@@ -17,6 +17,14 @@ from redis_optimizer.connections.channel import (
     server_of,
     timeout_of,
 )
+from redis_optimizer.connections.cluster import Cluster, find_cluster
+from redis_optimizer.connections.cluster_client import (
+    Address,
+    ClusterUnavailable,
+    SeveralSlots,
+    Unreachable,
+    answering,
+)
 from redis_optimizer.connections.counting import (
     PURPOSES,
     Purpose,
@@ -33,8 +41,14 @@ __all__ = [
     "CONNECT_TIMEOUT",
     "PROFILES",
     "PURPOSES",
+    "Address",
+    "Cluster",
+    "ClusterUnavailable",
     "Profile",
     "Purpose",
+    "SeveralSlots",
+    "Unreachable",
+    "answering",
     "cache_options",
     "celery_settings",
     "channel_connection",
@@ -42,6 +56,7 @@ __all__ = [
     "count_pool",
     "counting",
     "database_of",
+    "find_cluster",
     "find_profile",
     "handshake_of",
     "logs_in",

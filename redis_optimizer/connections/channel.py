@@ -33,7 +33,11 @@ CONNECT_TIMEOUT: Final = 2.0
 """Seconds a channel waits for the server to accept it; it tries again for as long as it lives."""
 
 # Not for a connection that is not the pool's own: redis-py 8 would rewrite its timeouts.
-_POOL_ONLY: Final = ("maint_notifications_config", "maint_notifications_pool_handler")
+_POOL_ONLY: Final = (
+    "maint_notifications_config",
+    "maint_notifications_pool_handler",
+    "oss_cluster_maint_notifications_handler",
+)
 
 
 def server_of(pool: ConnectionPool) -> tuple[object, ...]:

@@ -8,6 +8,7 @@ from django.core.cache.backends.redis import RedisCache as DjangoRedisCache
 from django.core.exceptions import ImproperlyConfigured
 from django_redis.cache import RedisCache
 
+from redis_optimizer.cache.cluster import is_clustered
 from redis_optimizer.cache.options import Options
 from redis_optimizer.cache.tiered import TieredCache
 from redis_optimizer.connections import pool_options
@@ -83,6 +84,8 @@ def tier_off(evidence: Evidence) -> Iterator[Found]:
 )
 def shared_location(evidence: Evidence) -> Iterator[Found]:
     for one, other in combinations(evidence.caches(RedisCache), 2):
+        if is_clustered(one.settings) or is_clustered(other.settings):
+            continue  # such a cache has pools that go by its options
         if one.settings.get("LOCATION") == other.settings.get("LOCATION"):
             ours, theirs = pool_options(one.settings), pool_options(other.settings)
             if names := [name for name in ours if ours[name] != theirs[name]]:

@@ -11,6 +11,7 @@ from django.utils.module_loading import import_string
 from django_redis.cache import RedisCache
 from redis.connection import ConnectionPool
 
+from redis_optimizer.cache.cluster import is_clustered
 from redis_optimizer.conf import cache_settings
 from redis_optimizer.connections import handshake_of, timeout_of
 from redis_optimizer.doctor.evidence import Use, explain
@@ -71,6 +72,8 @@ def _pools(alias: str, settings: dict[str, Any]) -> Iterator[ConnectionPool]:
         return  # Django says so itself
     if not isinstance(backend, type):
         return
+    if is_clustered(settings):
+        raise LookupError("the nodes of a cluster are not looked at")
     if issubclass(backend, RedisCache):
         cache: Any = caches[alias]
         client = cache.client.connect()  # which connects nothing yet: it finds or makes the pool

@@ -1,17 +1,18 @@
 """The servers through which the processes of this site hear each other: those of cached reads."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 from django.core.cache import caches
 from django.utils.module_loading import import_string
 from redis.connection import ConnectionPool
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from redis_optimizer.conf import cache_settings
 from redis_optimizer.connections import server_of
 
-__all__ = ["open_channels", "pools"]
+__all__ = ["all_pools", "open_channels", "pools"]
 
 logger = logging.getLogger("redis_optimizer.stats")
 
@@ -27,7 +28,10 @@ class Tier(Protocol):
         """Open the channel, without waiting."""
 
     def pool(self) -> ConnectionPool:
-        """Return the pool that the data goes through."""
+        """Return the pool that the data goes through; of a cluster, that to one node."""
+
+    def pools(self) -> list[ConnectionPool]:
+        """Return the pool to each server that values are read from."""
 
 
 def open_channels() -> None:
@@ -43,11 +47,34 @@ def open_channels() -> None:
 
 
 def pools() -> list[ConnectionPool]:
-    """Return a pool for each server that this site's processes have channels to."""
+    """Return a pool for each server, or cluster, by which this site's processes hear each other.
+
+    Raises:
+        redis.exceptions.ConnectionError: when there are only clusters, and none can be reached.
+    """
+    return _each(lambda tier: [tier.pool()])
+
+
+def all_pools() -> list[ConnectionPool]:
+    """Return a pool for each server that this site's processes have channels to.
+
+    Raises:
+        redis.exceptions.ConnectionError: as with `pools`.
+    """
+    return _each(lambda tier: tier.pools())
+
+
+def _each(pools_of: Callable[[Tier], list[ConnectionPool]]) -> list[ConnectionPool]:
     found: dict[tuple[object, ...], ConnectionPool] = {}
+    errors: list[RedisConnectionError] = []
     for tier in _tiers():
-        pool = tier.pool()
-        found.setdefault(server_of(pool), pool)
+        try:
+            for pool in pools_of(tier):
+                found.setdefault(server_of(pool), pool)
+        except RedisConnectionError as error:  # a cluster that does not tell which nodes it has
+            errors.append(error)
+    if errors and not found:
+        raise errors[0]
     return list(found.values())
 
 

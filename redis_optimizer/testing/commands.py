@@ -250,8 +250,12 @@ def _addresses(alias: str) -> frozenset[object]:
     from django.core.cache import caches
     from redis import connection
 
+    from redis_optimizer.cache.cluster import ClusterClient
+
     parse_url: Callable[[str], dict[str, Any]] = connection.parse_url
-    caches[alias]  # an alias that does not exist is Django's own error
+    cache: Any = caches[alias]  # an alias that does not exist is Django's own error
+    if isinstance(client := getattr(cache, "client", None), ClusterClient):
+        return frozenset(_place(pool.connection_kwargs) for pool in client.cluster.pools())
     location = caches.settings[alias].get("LOCATION", "")
     urls = re.split("[;,]", location) if isinstance(location, str) else location
     addresses: set[object] = set()

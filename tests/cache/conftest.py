@@ -10,6 +10,7 @@ from django.test import override_settings
 from redis_optimizer.cache import TieredCache
 from redis_optimizer.channel import CLIENT_NAME
 from redis_optimizer.embedded import EmbeddedServer
+from tests.cluster import Cluster, cluster
 from tests.servers import wait_until
 
 from .caches import tiered
@@ -32,3 +33,17 @@ def url(server: EmbeddedServer) -> str:
 def cache(url: str) -> TieredCache:
     """Return a cache that keeps what it reads."""
     return tiered(url)
+
+
+@pytest.fixture(scope="session")
+def _nodes() -> Iterator[Cluster]:
+    with cluster() as made:
+        yield made
+
+
+@pytest.fixture
+def nodes(_nodes: Cluster) -> Cluster:
+    """Return a cluster that works, and is empty."""
+    _nodes.wait_ok()
+    _nodes.flush()
+    return _nodes

@@ -35,9 +35,10 @@ class Listener:
     def reads(self) -> int:
         return self.read
 
-    def prove(self, key: str) -> None:
+    def prove(self, key: str) -> str:
         self.probes.append(key)
         self.client.set(key, "", px=1000)
+        return key
 
     def on_up(self, valid_until: float) -> None:
         self.events.append(("up", valid_until))
