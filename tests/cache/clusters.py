@@ -44,9 +44,13 @@ def keep(cache: TieredCache, made: Cluster, values: Mapping[str, Any]) -> None:
     """Write values, and read them so that the process knows them."""
     cache.set_many(dict(values))
     settle(cache, made)
+
+    def is_kept_now(key: str) -> bool:
+        cache.get(key)  # the first read may be the one that finds out that the nodes still live
+        return is_kept(cache, key)
+
     for key in values:
-        cache.get(key)
-        assert is_kept(cache, key)
+        wait_until(lambda key=key: is_kept_now(key), PATIENT)
 
 
 def settle(cache: TieredCache, made: Cluster) -> None:

@@ -105,18 +105,24 @@ class TestCoherence:
 # pytest's own watchdog is a thread.
 @pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
 def test_both_sides_of_a_fork_hear(cache: TieredCache, nodes: Cluster) -> None:
+    writer = outside(nodes)
     keep(cache, nodes, MANY)
+
+    def hear(value: str) -> None:
+        cache.get("k1")
+        assert cache.tier.wait_ready(PATIENT)
+        for key in MANY:
+            wait_until(lambda key=key: cache.get(key) is not None and is_kept(cache, key))
+        writer.set_many(dict.fromkeys(MANY, value))
+        for key in MANY:
+            wait_until(lambda key=key: cache.get(key) == value)
 
     def child() -> None:
         assert not any(is_kept(cache, key) for key in MANY)
-        cache.get("k1")
-        assert cache.tier.wait_ready(PATIENT)
-        hears(cache, nodes)
+        hear("of the child")
 
     in_child(child)
-    cache.get("k1")
-    assert cache.tier.wait_ready(PATIENT)
-    hears(cache, nodes)
+    hear("of the parent")
 
 
 class TestSlotsThatMove:
