@@ -103,6 +103,15 @@ def _check_alias(alias: str, settings: dict[str, Any]) -> list[CheckMessage]:
                 id="redis_optimizer.E003",
             )
         )
+    if options.is_on and get_settings().BREAKER_AFTER and is_clustered(settings):
+        messages.append(
+            Warning(
+                f'CACHES["{alias}"] is in a cluster, for which BREAKER_AFTER does nothing.',
+                hint='Set OPTIONS["SOCKET_TIMEOUT"] to a second or two instead, and add '
+                '"redis_optimizer.W005" to SILENCED_SYSTEM_CHECKS.',
+                id="redis_optimizer.W005",
+            )
+        )
     if backend.has_breaker and _may_hang(backend.primary()):
         messages.append(
             Warning(
