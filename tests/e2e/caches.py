@@ -67,6 +67,8 @@ def configure(plan: Plan, role: str, url: str) -> None:
             "retry": Retry(NoBackoff(), 0),
         },
     }
+    if plan.cluster:
+        options["CLIENT_CLASS"] = "redis_optimizer.cache.cluster.ClusterClient"
     if role == TIERED:
         options["L1"] = {
             "HEARTBEAT": plan.heartbeat,
@@ -95,7 +97,10 @@ class RawCache:
     """The calls that a run makes, by a plain client: what a script beside the site would do."""
 
     def __init__(self, url: str) -> None:
-        self.client = redis.Redis.from_url(url, socket_timeout=TIMEOUT, retry=Retry(NoBackoff(), 0))
+        # Of a cluster, there are the URLs of several nodes.
+        kind: Any = redis.RedisCluster if "," in url else redis.Redis
+        retry = Retry(NoBackoff(), 0)
+        self.client = kind.from_url(url.split(",")[0], socket_timeout=TIMEOUT, retry=retry)
 
     def get(self, key: str) -> Any:
         return self.decode(self.client.get(self.make_key(key)))

@@ -16,6 +16,7 @@ from pathlib import Path
 from threading import BrokenBarrierError
 
 from redis_optimizer.embedded import EmbeddedServer
+from tests.cluster import Cluster, cluster
 
 from .faults import disturb
 from .history import Tally, judge
@@ -37,12 +38,13 @@ def check(plan: Plan) -> Report:
     # Spawned, not forked: each process sets up Django by itself, as those of a site do.
     context = multiprocessing.get_context("spawn")
     with (
-        EmbeddedServer(persistent=plan.faults) as server,
+        cluster() if plan.cluster else EmbeddedServer(persistent=plan.faults) as server,
         tempfile.TemporaryDirectory() as folder,
     ):
+        url = ",".join(server.urls) if isinstance(server, Cluster) else server.url
         gate = context.Barrier(len(plan.roles) + 1)
         processes = [
-            context.Process(target=work, args=(plan, number, server.url, gate, folder), daemon=True)
+            context.Process(target=work, args=(plan, number, url, gate, folder), daemon=True)
             for number in range(len(plan.roles))
         ]
         report = Report(plan)
@@ -103,6 +105,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--pause", type=float, default=Plan.pause, help="seconds between calls")
     parser.add_argument("--faults", action="store_true", help="disturb the run")
+    parser.add_argument("--cluster", action="store_true", help="on three nodes")
     parser.add_argument("--deaf", type=float, default=0.0, help="seconds without the channel")
     parser.add_argument("--mutation", choices=MUTATIONS, help="break the tier on purpose")
     parser.add_argument("--seed", type=int, default=7)
@@ -115,6 +118,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         writes=given.writes,
         pause=given.pause,
         faults=given.faults,
+        cluster=given.cluster,
         deaf=given.deaf,
         mutation=given.mutation,
         seed=given.seed,

@@ -8,6 +8,9 @@ from collections.abc import Callable
 import redis
 
 from redis_optimizer.embedded import EmbeddedServer
+from tests.cluster import Cluster, failover
+
+from .plan import PREFIX
 
 CHANNEL = "redis_optimizer:channel:"
 FREEZE = 5.0  # seconds
@@ -47,6 +50,35 @@ def crash(server: EmbeddedServer) -> str:
     return "came back"
 
 
+def cut_node(cluster: Cluster) -> str:
+    """Close the connections on which one primary tells of writes."""
+    return cut_channels(cluster.primaries()[0])
+
+
+def move_slots(cluster: Cluster) -> str:
+    """Move the slots of two keys to primaries that have others, while they are written."""
+    for number in (0, 1):
+        key = f"{PREFIX}:1:k{number}"
+        owner = cluster.owner(key)
+        cluster.move(key, next(node for node in cluster.primaries() if node is not owner))
+    return "two"
+
+
+def add_node(cluster: Cluster) -> str:
+    """Add a node, and move to it the slots of two keys."""
+    node = cluster.add()
+    for number in (2, 3):
+        cluster.move(f"{PREFIX}:1:k{number}", node)
+    return "with two slots"
+
+
+def take_over(cluster: Cluster) -> str:
+    """Let a replica take over, after what its primary has acknowledged."""
+    failover(cluster.add(replica_of=cluster.owner(f"{PREFIX}:1:k4")))
+    cluster.wait_ok()
+    return "done"
+
+
 # When each begins, as a share of the run. A run of 12 seconds has room for the freeze.
 SCHEDULE: list[tuple[float, Callable[[EmbeddedServer], object]]] = [
     (0.10, cut_channels),
@@ -57,16 +89,26 @@ SCHEDULE: list[tuple[float, Callable[[EmbeddedServer], object]]] = [
 ]
 SHORTEST = 12.0  # seconds
 
+IN_CLUSTER: list[tuple[float, Callable[[Cluster], object]]] = [
+    (0.10, move_slots),
+    (0.20, cut_node),
+    (0.30, add_node),
+    (0.60, take_over),
+]
+"""The same for a cluster. None of them loses a write: the checker would call that stale."""
 
-def disturb(server: EmbeddedServer, seconds: float) -> dict[str, object]:
-    """Make everything go wrong that SCHEDULE lists, in a run of that many seconds.
+
+def disturb(server: EmbeddedServer | Cluster, seconds: float) -> dict[str, object]:
+    """Make everything go wrong that SCHEDULE or IN_CLUSTER lists, in a run of that many seconds.
 
     Returns:
         What came of each fault.
     """
     began = time.monotonic()
     outcomes: dict[str, object] = {}
-    for share, fault in SCHEDULE:
+    schedule: list[tuple[float, Callable[..., object]]]
+    schedule = [*IN_CLUSTER] if isinstance(server, Cluster) else [*SCHEDULE]
+    for share, fault in schedule:
         time.sleep(max(0.0, began + share * seconds - time.monotonic()))
         name = f"{fault.__name__} at {time.monotonic() - began:.1f} s"
         outcomes[name] = fault(server)

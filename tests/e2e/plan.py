@@ -37,6 +37,7 @@ class Plan:
         grace: Seconds between the last write and the comparison with Redis. Less than
             max_staleness, so that no entry has left the tier by its age alone.
         faults: Cut the channels, freeze the server and restart it while all that goes on.
+        cluster: On three nodes instead of one server; the faults are those of a cluster.
         mutation: Name of one of `tests.e2e.mutations.MUTATIONS`.
         seed: Seed of the random choices.
         options: What overrides the OPTIONS of CACHES.
@@ -57,6 +58,7 @@ class Plan:
     deaf: float = 0.0
     grace: float = 1.0
     faults: bool = False
+    cluster: bool = False
     mutation: str | None = None
     seed: int = 7
     options: dict[str, Any] = field(default_factory=dict)

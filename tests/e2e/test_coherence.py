@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from .checker import check
-from .faults import SCHEDULE, SHORTEST
+from .faults import IN_CLUSTER, SCHEDULE, SHORTEST
 from .plan import PLAIN, RAW, TIERED, Plan
 from .report import Report
 
@@ -44,6 +44,24 @@ def test_a_mixed_fleet_stays_coherent(lasting: Lasting) -> None:
     assert report.tallies[PLAIN].reads > 1_000
     assert report.tallies[RAW].reads > 1_000
     assert report.hit_ratio > 0.3
+
+
+def test_a_cluster_stays_coherent_while_slots_move_and_nodes_come_and_go(
+    lasting: Lasting,
+) -> None:
+    plan = Plan(
+        roles=(TIERED, TIERED, PLAIN),
+        seconds=lasting(8),
+        cluster=True,
+        faults=True,
+        stale_share=SHARED,
+    )
+    report = check(plan)
+    assert report.violations == []
+    assert len(report.faults) == len(IN_CLUSTER)
+    assert report.total.reads > 2_000
+    assert report.writes > 200
+    assert report.hit_ratio > 0.1
 
 
 def starved(mutation: str | None = None) -> Report:
