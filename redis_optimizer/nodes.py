@@ -19,7 +19,7 @@ from redis_optimizer.link import write_probe
 from redis_optimizer.subscriber import Control, Subscriber
 from redis_optimizer.topology import Changed, Topology, discover, read_state
 
-__all__ = ["ClusterChannel"]
+__all__ = ["ClusterChannel", "Whole"]
 
 logger = logging.getLogger("redis_optimizer.channel")
 
@@ -57,7 +57,7 @@ class ClusterChannel:
         self._settled = threading.Event()
         self._topology: Topology | None = None
         self._channels: dict[Address, Channel] = {}
-        self._wholes: list[_Whole] = []
+        self._wholes: list[Whole] = []
         self._connects = 0  # of channels that are gone
         self._error = ""
 
@@ -186,7 +186,7 @@ class ClusterChannel:
                 return
             self._topology = found
             owner = found.owner(self._control_key)
-            self._wholes = [_Whole(s, len(found.primaries), self) for s in subscribers]
+            self._wholes = [Whole(s, len(found.primaries), self) for s in subscribers]
             self._channels = {
                 node: self._open(found, node, has_control=node == owner) for node in found.primaries
             }
@@ -204,7 +204,7 @@ class ClusterChannel:
         control = self._control if has_control else None
         channel = Channel(pool, self._namespace, control=control, check=check)
         for whole in self._wholes:
-            channel.subscribe(_Part(whole, pool, node, topology))
+            channel.subscribe(Part(whole, pool, node, topology))
         return channel
 
     def tell_settled(self) -> None:
@@ -228,7 +228,7 @@ class ClusterChannel:
             self._connects += channel.connects
 
 
-class _Whole:
+class Whole:
     """What all primaries together tell one subscriber."""
 
     def __init__(self, subscriber: Subscriber, parts: int, channel: ClusterChannel) -> None:
@@ -294,11 +294,11 @@ class _Whole:
                 self.subscriber.on_down()
 
 
-class _Part:
+class Part:
     """One primary's share in what a subscriber is told: what its channel serves."""
 
     def __init__(
-        self, whole: _Whole, pool: ConnectionPool, node: Address, topology: Topology
+        self, whole: Whole, pool: ConnectionPool, node: Address, topology: Topology
     ) -> None:
         self._whole = whole
         self._subscriber = whole.subscriber

@@ -13,6 +13,7 @@ from redis_optimizer.conf import get_settings
 from redis_optimizer.doctor.places import find_places
 from redis_optimizer.health.checks import CacheTier, Redis
 from redis_optimizer.stats import gather, orders
+from redis_optimizer.stats.desk import desk
 from redis_optimizer.stats.process import facts
 from redis_optimizer.stats.servers import all_pools, pools
 from redis_optimizer.testing import assert_max_commands
@@ -47,7 +48,9 @@ def site(nodes: Cluster) -> Iterator[Any]:
 def test_a_process_answers_once(site: Any) -> None:
     site.set("k", 1)
     site.get("k")
+    answered = desk.totals()["answered"]
     gathered = gather(timeout=PATIENT)
+    assert desk.totals()["answered"] == answered + 1
     assert [process.facts["id"] for process in gathered.processes] == [facts()["id"]]
     assert (gathered.missing, gathered.silent, gathered.ignored) == (0, [], 0)
     assert gathered.processes[0].totals["messages"]["refused"] == 0

@@ -18,6 +18,7 @@ from redis_optimizer.embedded import HOST, EmbeddedServer, free_port
 from tests.servers import connect, sentinel, wait_until
 
 from .caches import PREFIX, QUICK, QUIET, channels, is_kept, keep, plain, tiered, wait_dropped
+from .clusters import CLIENT
 
 USER = "site"
 # What django-redis needs beside its keys, and CLIENT TRACKING.
@@ -87,6 +88,27 @@ def test_tls(certificate: tuple[Path, Path]) -> None:
         url = f"rediss://{HOST}:{port}/0"
         pool = {"ssl_ca_certs": cert}
         hears(tiered(url, CONNECTION_POOL_KWARGS=pool), own.url)
+
+
+@pytest.mark.skipif(
+    not (shutil.which("redis-server") and shutil.which("openssl")) and "CI" not in os.environ,
+    reason="the wheel's server speaks no TLS: install redis-server and openssl",
+)
+def test_a_cluster_of_one_node_with_tls(certificate: tuple[Path, Path]) -> None:
+    port = free_port()
+    cert, key = map(str, certificate)
+    args = ["--cluster-enabled", "yes", "--tls-cluster", "yes", "--cluster-port", str(free_port())]
+    args += ["--tls-port", str(port), "--tls-auth-clients", "no", "--tls-ca-cert-file", cert]
+    args += ["--tls-cert-file", cert, "--tls-key-file", key]
+    with EmbeddedServer(binary=shutil.which("redis-server"), args=args) as own:
+        with connect(own) as client:
+            client.execute_command("CLUSTER ADDSLOTSRANGE", 0, 16_383)
+            wait_until(lambda: client.cluster("INFO")["cluster_state"] == "ok", 30)
+        pool = {"ssl_ca_certs": cert}
+        hears(
+            tiered(f"rediss://{HOST}:{port}", CLIENT_CLASS=CLIENT, CONNECTION_POOL_KWARGS=pool),
+            own.url,
+        )
 
 
 def test_a_server_or_proxy_without_hello_is_heard_by_resp2() -> None:
