@@ -78,6 +78,8 @@ class Cluster:
         self._pid = os.getpid()
         self._lock = threading.Lock()
         self._client: ClusterRedis | None = None
+        self._failures = 0
+        self._failure = ""
         self._pools: dict[Address, ConnectionPool] = {}
 
     def client(self) -> ClusterRedis:
@@ -91,9 +93,19 @@ class Cluster:
             return client
         if self._pid != os.getpid():  # forked without Python's knowledge
             self.abandon()
+        failures = self._failures
         with self._lock:
-            if self._client is None:
+            if self._client is not None:
+                return self._client
+            # Whoever waited for another's attempt has waited for as long as one takes.
+            if failures != self._failures:
+                raise ClusterUnavailable(self._failure)
+            try:
                 self._client = self._connect()
+            except ClusterUnavailable as error:
+                self._failures += 1
+                self._failure = str(error)
+                raise
             return self._client
 
     def abandon(self) -> None:
