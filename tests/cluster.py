@@ -191,11 +191,6 @@ def failover(replica: ClusterNode) -> None:
     wait_until(lambda: _role(replica) == "master", FORMED_WITHIN)
 
 
-def wait_promoted(replica: ClusterNode) -> None:
-    """Wait until a replica has taken over from its primary, which died."""
-    wait_until(lambda: _role(replica) == "master", FORMED_WITHIN)
-
-
 def _slots(node: ClusterNode) -> list[Any]:
     # As it comes: the forms into which redis-py's releases bring it differ.
     with node.client as client:

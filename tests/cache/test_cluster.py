@@ -18,7 +18,7 @@ from redis_optimizer.embedded import HOST, free_port
 from tests.cluster import Cluster
 
 from .caches import command_calls, is_kept, plain, tiered
-from .clusters import CLIENT, clustered, key_on, outside
+from .clusters import CLIENT, clustered, key_on, outside, settle
 
 MANY = {f"k{n}": n for n in range(40)}
 
@@ -150,6 +150,7 @@ class TestManyKeys:
 def test_what_many_keys_bring_is_kept(nodes: Cluster) -> None:
     cache = clustered(nodes)
     outside(nodes).set_many(MANY)
+    settle(cache, nodes)
     assert cache.get_many(MANY) == MANY
     assert all(is_kept(cache, key) for key in MANY)
 
