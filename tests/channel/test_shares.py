@@ -4,7 +4,7 @@ import pytest
 import redis
 from redis.crc import key_slot
 
-from redis_optimizer.nodes import Whole
+from redis_optimizer.shares import Whole
 from redis_optimizer.topology import Changed, State, Topology, read_state
 
 from .listeners import Listener
