@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from tests.servers import wait_until
+
 from .faults import FAULTS, deal, inflict
 from .ground import Ground
 from .jobs import judge
@@ -21,6 +23,7 @@ from .watch import Watch, connections
 MAX_STALENESS, STALE_IF_ERROR = 3.0, 10.0
 THROTTLE = 2.0
 BOUNDS = {"default": MAX_STALENESS, "pages": MAX_STALENESS + STALE_IF_ERROR}
+Counts = dict[str, tuple[int, int]]
 LOCKS = {"cache": "*:redis_optimizer.lock", "broker": "redis_optimizer:soak:dedup:*"}
 
 
@@ -38,17 +41,17 @@ def soak(plan: Plan, folder: Path, tell: Callable[[str], None] = print) -> Repor
         watch.start()
         visitors.start()
         try:
-            _warm_up(plan, ground, visitors, report)
+            before = _count_connections(plan, ground, visitors)
             began = time.monotonic()
             _disturb(plan, ground, report, began, tell)
             ended = time.monotonic()
-            _settle(plan, ground, report)
+            report.connections = _settle(plan, ground, visitors, before)
         finally:
             visitors.stop()
         _drain(plan, ground, visitors, report, ended)
         watch.stop()
         _compare_threads(watch, began, report)
-        report.growth = watch.growth(began, ended)
+        report.growth = watch.growth(ended)
         _end(ground, report)
         report.jobs = judge(visitors.sent, ledger.read(ground.ledger), THROTTLE)
         report.left = ground.left()
@@ -60,20 +63,20 @@ def soak(plan: Plan, folder: Path, tell: Callable[[str], None] = print) -> Repor
     return report
 
 
-def _warm_up(plan: Plan, ground: Ground, visitors: Visitors, report: Report) -> None:
-    """Let many visit the site, and count the connections that it has then."""
+def _count_connections(plan: Plan, ground: Ground, visitors: Visitors) -> dict[str, int]:
+    """Let many visit the site, and return the most connections that each server had."""
     clients = {name: place.admin() for name, place in ground.places.items()}
     most = dict.fromkeys(clients, 0)
     crowd = threading.Thread(target=visitors.crowd, args=[plan.warm_up])
     crowd.start()
     while crowd.is_alive():
-        time.sleep(0.2)
+        time.sleep(0.1)
         for name, client in clients.items():
             most[name] = max(most[name], connections(client))
     crowd.join()
     for client in clients.values():
         client.close()
-    report.connections = {name: (number, -1) for name, number in most.items()}
+    return most
 
 
 def _disturb(
@@ -90,15 +93,15 @@ def _disturb(
         tell(f"{at:7.1f} s  {fault}, {time.monotonic() - began - at:.1f} s")
 
 
-def _settle(plan: Plan, ground: Ground, report: Report) -> None:
-    """Wait until there are no more connections than before, while the site is visited."""
-    for name, place in ground.places.items():
-        before, _ = report.connections[name]
-        deadline = time.monotonic() + plan.settling
-        with place.admin() as client:
-            while (after := connections(client)) > before and time.monotonic() < deadline:
-                time.sleep(0.2)
-        report.connections[name] = before, after
+def _settle(plan: Plan, ground: Ground, visitors: Visitors, before: dict[str, int]) -> Counts:
+    """Wait until as many visitors as before need no more connections than then."""
+    deadline = time.monotonic() + plan.settling
+    wait_until(lambda: visitors.are_served(), plan.settling, 0.2)
+    while True:
+        after = _count_connections(plan, ground, visitors)
+        counts = {name: (before[name], after[name]) for name in before}
+        if all(was >= now for was, now in counts.values()) or time.monotonic() > deadline:
+            return counts
 
 
 def _drain(plan: Plan, ground: Ground, visitors: Visitors, report: Report, ended: float) -> None:

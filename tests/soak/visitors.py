@@ -41,6 +41,8 @@ class Visitors:
         self._lock = threading.Lock()
         self._done = threading.Event()
         aliases = list(bounds)
+        self._paths = [f"/read/{alias}/{plan.keys}/" for alias in aliases]
+        self._paths += ["/call/crowd/", "/load/0/"]
         acts = [
             *((self.read, aliases[number % len(aliases)], 0.2) for number in range(READERS)),
             *((self.write, alias, 0.1) for alias in aliases),
@@ -56,13 +58,11 @@ class Visitors:
     def crowd(self, seconds: float) -> None:
         """Come all at once, so that each thread of each process has what it needs."""
         until = time.monotonic() + seconds
-        paths = [f"/read/{alias}/{self.plan.keys}/" for alias in self.versions.bounds]
-        paths += ["/call/crowd/", "/load/0/"]
 
         def ask() -> None:
             visitor = Visitor(self.port)
             while time.monotonic() < until:
-                for path in paths:
+                for path in self._paths:
                     visitor.ask(path)
             visitor.close()
 
@@ -71,6 +71,14 @@ class Visitors:
             thread.start()
         for thread in threads:
             thread.join()
+
+    def are_served(self) -> bool:
+        """Ask once for everything; tell whether all of it is answered."""
+        visitor = Visitor(self.port)
+        try:
+            return all(visitor.ask(path)[0] == "200" for path in self._paths)
+        finally:
+            visitor.close()
 
     def start(self) -> None:
         """Begin."""

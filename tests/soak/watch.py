@@ -15,6 +15,7 @@ import redis
 from .ground import Ground
 
 EVERY = 1.0  # seconds
+SETTLING = 30.0  # seconds in which a process loads and makes what it keeps
 PAGE = os.sysconf("SC_PAGE_SIZE") / 2**20  # MiB
 
 
@@ -53,16 +54,20 @@ class Watch:
                 self.memory[number].append((now, memory))
                 self.threads[number].append((now, threads))
 
-    def growth(self, began: float, ended: float) -> dict[str, float]:
-        """Return the MiB by which each process grew from the first third to the last."""
-        third = (ended - began) / 3
+    def growth(self, until: float) -> dict[str, float]:
+        """Return the MiB by which each process grew, from its first third to its last.
+
+        Args:
+            until: When the run was over.
+        """
         found = {}
         for number, samples in self.memory.items():
-            first = [mib for at, mib in samples if began <= at < began + third]
-            last = [mib for at, mib in samples if ended - third < at <= ended]
-            # One that was there all the time.
-            if first and last:
-                found[f"{self.names[number]} ({number})"] = median(last) - median(first)
+            seen = [mib for at, mib in samples if samples[0][0] + SETTLING < at <= until]
+            third = len(seen) // 3
+            # Of one that did not live long nothing can be said.
+            if third >= SETTLING / EVERY / 3:
+                name = f"{self.names[number]} ({number})"
+                found[name] = median(seen[-third:]) - median(seen[:third])
         return found
 
     def most_threads(self, before: float) -> dict[int, int]:
