@@ -1,4 +1,4 @@
-"""What a worker has taken from its queue, while the broker refuses to note that it has.
+"""What a worker has taken from its queue, while the broker does not note that it has.
 
 Kombu takes a message from its list, and then writes it down among the unacknowledged ones. Where
 the server refuses that, as one without memory does (OOM), one that is busy with a script or has
@@ -7,12 +7,16 @@ hands: with an envelope, all jobs in it. What this leans on in kombu and is not 
 by ``tests/contracts/test_kombu.py``.
 """
 
+import atexit
 import logging
+from collections import deque
 from typing import Any, Final
 
 import redis
 from kombu.transport import redis as transport
 from kombu.transport import virtual
+
+from redis_optimizer.tasks.losses import report
 
 __all__ = ["Noting", "keep_what_is_taken"]
 
@@ -20,12 +24,15 @@ logger = logging.getLogger("redis_optimizer.tasks")
 
 REFUSALS: Final = (redis.RedisError, OSError)
 
+_left: Final[deque[Any]] = deque()
+"""Messages in the hands of this process whose channel is gone: the next one puts them back."""
+
 
 class Noting(transport.QoS):
     """Hand a message on though it could not be noted, and note it as soon as that is possible.
 
     Until then a worker that is killed loses it, as one that acknowledges early. One that stops, or
-    loses its connection, puts it back.
+    connects anew, puts it back.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -69,15 +76,57 @@ class Noting(transport.QoS):
         if message is None:
             super().restore_by_tag(tag, client, leftmost)
             return
+        self._put_back(message, client, leftmost)
+        self._unnoted.pop(tag, None)
+
+    def restore_unacked(self, client: Any = None) -> None:
+        """Put everything back, as the channel closes."""
+        _left.extend(self._unnoted.values())
+        for tag in self._unnoted:
+            self._delivered.pop(tag, None)
+        self._unnoted.clear()
+        if client is None and self.channel.connection.client is None:
+            # Celery has let go of the connection already; kombu would fail, and the worker end.
+            # What is noted is delivered again when the visibility timeout is over.
+            self._delivered.clear()
+            return
+        self._put_back_left(client)
+        super().restore_unacked(client)
+
+    def restore_visible(self, *args: Any, **kwargs: Any) -> Any:
+        """Look for what lost workers have left; first for what this one has."""
+        self._put_back_left()
+        return super().restore_visible(*args, **kwargs)
+
+    def _put_back_left(self, client: Any = None) -> None:
+        while _left:
+            try:
+                self._put_back(_left[0], client)
+            except REFUSALS as error:
+                logger.debug("What was taken cannot be put back yet: %s", error)
+                return
+            _left.popleft()
+
+    def _put_back(self, message: Any, client: Any = None, leftmost: bool = False) -> None:
         about = message.delivery_info
         with self.channel.conn_or_acquire(client) as client, client.pipeline() as pipe:
             self.channel._do_restore_message(
                 message._raw, about["exchange"], about["routing_key"], pipe, leftmost
             )
             pipe.execute()
-        self._unnoted.pop(tag, None)
 
 
 def keep_what_is_taken() -> None:
     """Have this process keep what it took from a queue and could not note."""
     transport.Channel.QoS = Noting
+    atexit.register(_tell_lost)
+
+
+def _tell_lost() -> None:
+    lost = {str(m.headers.get("id")): str(m.headers.get("task")) for m in _left}
+    _left.clear()
+    report(
+        lost,
+        reason="This worker took it from a queue, could not put it back, and may have run it.",
+        unknown=lost,
+    )

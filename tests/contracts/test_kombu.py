@@ -131,5 +131,8 @@ def test_a_message_that_was_taken_is_noted_first_and_remembered_then(app: Celery
         "pipe",
         "leftmost",
     ]
+    assert parameters(transport.QoS.restore_unacked) == ["self", "client"]
     assert "restore_by_tag" in inspect.getsource(transport.QoS.restore_unacked)
+    assert "self._delivered.clear()" in inspect.getsource(transport.QoS.restore_unacked)
+    assert "self.connection.client" in inspect.getsource(transport.Channel._connparams)
     assert "restore_by_tag" in inspect.getsource(transport.QoS.reject)

@@ -96,7 +96,10 @@ def _disturb(
 def _settle(plan: Plan, ground: Ground, visitors: Visitors, before: dict[str, int]) -> Counts:
     """Wait until as many visitors as before need no more connections than then."""
     deadline = time.monotonic() + plan.settling
-    wait_until(lambda: visitors.are_served(), plan.settling, 0.2)
+    try:
+        wait_until(visitors.are_served, plan.settling, 0.2)
+    except AssertionError:
+        visitors.broken.append(f"the site did not answer {plan.settling:g} s after the last fault")
     while True:
         after = _count_connections(plan, ground, visitors)
         counts = {name: (before[name], after[name]) for name in before}

@@ -60,11 +60,13 @@ class Visitors:
         until = time.monotonic() + seconds
 
         def ask() -> None:
-            visitor = Visitor(self.port)
+            # Not on one connection: the system gives most of those to the processes that are idle
+            # at first, and others would get none.
             while time.monotonic() < until:
                 for path in self._paths:
+                    visitor = Visitor(self.port)
                     visitor.ask(path)
-            visitor.close()
+                    visitor.close()
 
         threads = [threading.Thread(target=ask) for _ in range(CROWD)]
         for thread in threads:

@@ -1,5 +1,7 @@
 """What was taken from a queue is kept, though the broker refuses to note it."""
 
+import atexit
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ from kombu import Connection, Consumer, Queue
 from kombu.transport import redis as transport
 
 from redis_optimizer.embedded import EmbeddedServer
+from redis_optimizer.tasks import noting
 from redis_optimizer.tasks.noting import Noting, keep_what_is_taken
 from tests.servers import wait_until
 from tests.tasks.processes import Site
@@ -20,10 +23,13 @@ QUEUE = Queue("taken", routing_key="taken")
 
 
 @pytest.fixture(autouse=True)
-def installed(monkeypatch: pytest.MonkeyPatch) -> None:
+def installed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Have it as every process has it that loads Celery before Django."""
     monkeypatch.setattr(transport.Channel, "QoS", transport.Channel.QoS)
     keep_what_is_taken()
+    yield
+    atexit.unregister(noting._tell_lost)
+    noting._left.clear()
 
 
 @pytest.fixture
@@ -51,8 +57,11 @@ class Taker:
 
     def take(self, number: int) -> list[str]:
         """Wait until it has had so many messages in all."""
-        while len(self.messages) < number:
-            self.connection.drain_events(timeout=10)
+        for _ in range(30):
+            if len(self.messages) >= number:
+                break
+            with contextlib.suppress(TimeoutError):
+                self.connection.drain_events(timeout=1)
         return [message.payload for message in self.messages]
 
 
@@ -150,6 +159,64 @@ def test_a_connection_that_breaks_in_between_takes_no_message_away(
     assert taker.take(1) == ["a"]
     taker.messages[0].ack()
     assert noted(admin) == 0
+
+
+@pytest.fixture
+def own() -> Iterator[EmbeddedServer]:
+    """Run a server for the test alone."""
+    with EmbeddedServer(persistent=True) as server:
+        yield server
+
+
+@pytest.fixture
+def taken_from_the_dead(own: EmbeddedServer, monkeypatch: pytest.MonkeyPatch) -> Taker:
+    """Return one who has a message in hand, whose server died before it could be noted."""
+
+    def die(qos: Noting, message: Any, tag: str) -> None:
+        own.kill()
+        append(qos, message, tag)
+
+    append = Noting.append
+    taker = Taker(own)
+    taker.send("a")
+    with monkeypatch.context() as patch:
+        patch.setattr(Noting, "append", die)
+        assert taker.take(1) == ["a"]
+    return taker
+
+
+def test_what_is_in_hand_when_the_server_dies_is_put_back_when_it_lives_again(
+    own: EmbeddedServer, taken_from_the_dead: Taker
+) -> None:
+    taken_from_the_dead.connection.close()
+    own.restart()
+    again = Taker(own)
+    assert again.take(1) == ["a"]
+    again.messages[0].ack()
+    again.connection.close()
+
+
+def test_a_connection_that_celery_let_go_of_does_not_end_the_worker(
+    own: EmbeddedServer, taken_from_the_dead: Taker
+) -> None:
+    # As the consumer does when it has lost its connection: kombu asks what is not there any more.
+    taken_from_the_dead.connection.default_channel.connection.client = None
+    taken_from_the_dead.connection.default_channel.qos.restore_unacked_once()
+    own.restart()
+    again = Taker(own)
+    assert again.take(1) == ["a"]
+    again.messages[0].ack()
+    again.connection.close()
+
+
+def test_what_cannot_be_put_back_is_told_when_the_process_ends(
+    taken_from_the_dead: Taker, caplog: pytest.LogCaptureFixture
+) -> None:
+    taken_from_the_dead.connection.close()
+    noting._tell_lost()
+    (told,) = [r for r in caplog.records if r.levelname == "CRITICAL"]
+    assert "may be lost" in told.message
+    assert "took it from a queue" in told.message
 
 
 def test_nothing_is_told_twice_while_the_server_is_full(

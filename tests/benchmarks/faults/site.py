@@ -96,9 +96,7 @@ class Site:
         self.batched = self.app.task(
             nothing, name="batched", base=OptimizedTask, batch_size=100, acks_late=True
         )
-        self.once = self.app.task(
-            nothing, name="once", base=OptimizedTask, dedup="until_executed"
-        )
+        self.once = self.app.task(nothing, name="once", base=OptimizedTask, dedup="until_executed")
         self.anybody, self.staff = Client(), Client()
         self.staff.force_login(User.objects.create_superuser("ann"))
         self.taken: list[str] = []
