@@ -23,6 +23,7 @@ from .site import GOOD, TITLES, Site, Where, configure
 
 LASTS = 10.0  # seconds of a fault that has no length of its own
 BEFORE = 2.0  # seconds in which everything must be good before
+AFTER = 2.0  # seconds
 PAUSE = 0.1  # seconds between two calls
 PATIENCE = 90.0  # seconds in which everything must be good again
 
@@ -85,10 +86,12 @@ class User(threading.Thread):
 
     def summary(self, began: float, ended: float) -> dict[str, Any]:
         """Say what was seen, the longest call, and how long it was bad after the fault."""
+        # Of a fault that is over at once, what is seen in the two seconds after it.
+        until = max(ended, began + AFTER)
         during = [
             call
             for call in self.calls
-            if call.ended >= began and (call.began <= ended or call.seen != self.good)
+            if call.ended >= began and (call.began <= until or call.seen != self.good)
         ]
         bad = [call.ended for call in self.calls if call.ended > began and call.seen != self.good]
         good_again = 0.0
@@ -147,7 +150,7 @@ def measure(fault: str) -> dict[str, Any]:
             act()
             ended = time.monotonic()
             wait_good(users, ended)
-            time.sleep(BEFORE)
+            time.sleep(max(BEFORE, AFTER))
             done.set()
             for user in users.values():
                 user.join()
