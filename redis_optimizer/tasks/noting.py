@@ -63,6 +63,11 @@ class Noting(transport.QoS):
     def ack(self, delivery_tag: str) -> None:
         """Take note that a message is done."""
         self._unnoted.pop(delivery_tag, None)
+        if self._is_cut_off:
+            # Of a connection that was lost: kombu would fail, and the worker end. What is noted is
+            # delivered again when the visibility timeout is over, as with any lost connection.
+            logger.debug("A message that is done cannot be acknowledged: its channel is closed.")
+            return
         super().ack(delivery_tag)
 
     def reject(self, delivery_tag: str, requeue: bool = False) -> None:
@@ -85,13 +90,17 @@ class Noting(transport.QoS):
         for tag in self._unnoted:
             self._delivered.pop(tag, None)
         self._unnoted.clear()
-        if client is None and self.channel.connection.client is None:
-            # Celery has let go of the connection already; kombu would fail, and the worker end.
-            # What is noted is delivered again when the visibility timeout is over.
-            self._delivered.clear()
+        if client is None and self._is_cut_off:
+            self._delivered.clear()  # see ack()
             return
         self._put_back_left(client)
         super().restore_unacked(client)
+
+    @property
+    def _is_cut_off(self) -> bool:
+        """True once Celery has let go of the connection, before or after the channel is closed."""
+        connection = self.channel.connection
+        return connection is None or connection.client is None
 
     def restore_visible(self, *args: Any, **kwargs: Any) -> Any:
         """Look for what lost workers have left; first for what this one has."""

@@ -176,12 +176,22 @@ OF_SITE: dict[str, Callable[[Ground, float], None]] = {
 FAULTS = (*OF_SERVERS, *OF_SITE)
 
 
+# Faults that break connections to a server. What kombu's BRPOP has taken from a queue, and has not
+# handed to the worker yet, is lost with the connection: one message of each worker.
+BREAKING = ("kill", "restart", "cut", "kill_clients")
+
+
 @dataclass(frozen=True)
 class Fault:
     """One that comes: its name, and the servers that it meets."""
 
     name: str
     targets: tuple[str, ...]
+
+    @property
+    def breaks_jobs(self) -> bool:
+        """Tell whether it breaks the connections of workers."""
+        return self.name in BREAKING and "broker" in self.targets
 
     def __str__(self) -> str:
         return f"{self.name}({', '.join(self.targets)})"

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from math import inf
 
 from .site.ledger import Run
+
+
+BATCHED = "-batched"
+TOGETHER = 0.5  # seconds; a batch waits for 0.1 s, and for its sending
 
 
 @dataclass(frozen=True)
@@ -25,7 +29,7 @@ class Call:
 class Sent:
     """What the site has said that it will do."""
 
-    labels: set[str] = field(default_factory=set)
+    labels: dict[str, float] = field(default_factory=dict)
     once: list[Call] = field(default_factory=list)
     throttled: list[Call] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -33,7 +37,7 @@ class Sent:
     @property
     def jobs(self) -> set[str]:
         """What the ledger must name."""
-        return self.labels | {call.id for call in (*self.once, *self.throttled)}
+        return self.labels.keys() | {call.id for call in (*self.once, *self.throttled)}
 
 
 @dataclass
@@ -43,6 +47,8 @@ class Outcome:
     Attributes:
         sent: Jobs that the site has promised.
         lost: Those of them that never ran.
+        messages: How many messages these were in, at least: jobs that were sent within half a
+            second of each other may have shared one.
         again: Runs beyond the first of a job: the broker delivered it again.
         overlaps: Pairs of jobs with one key that ran, for the first time, at the same time though
             only one may ("until_executed").
@@ -51,6 +57,7 @@ class Outcome:
 
     sent: int
     lost: list[str]
+    messages: int
     again: int
     overlaps: int
     crowded: int
@@ -71,9 +78,11 @@ def judge(sent: Sent, runs: Iterable[Run], window: float) -> Outcome:
         (ended if run.what == "end" else began)[run.job].append(run.at)
         keys[run.job] = run.key
     jobs = sent.jobs
+    lost = sorted(jobs - began.keys())
     return Outcome(
         sent=len(jobs),
-        lost=sorted(jobs - began.keys()),
+        lost=lost,
+        messages=count_messages(lost, sent.labels),
         again=sum(len(times) - 1 for times in began.values()),
         overlaps=count_overlaps(
             (keys[job], times[0], ended[job][0])
@@ -83,6 +92,17 @@ def judge(sent: Sent, runs: Iterable[Run], window: float) -> Outcome:
         ),
         crowded=count_crowded(sent.throttled, window),
     )
+
+
+def count_messages(lost: Iterable[str], sent_at: Mapping[str, float]) -> int:
+    """Count the messages that jobs were in: one for each that does not travel in batches."""
+    found, previous = 0, -inf
+    for at, job in sorted((sent_at.get(job, inf), job) for job in lost):
+        if not job.endswith(BATCHED):
+            found += 1
+        elif at - previous > TOGETHER:
+            found, previous = found + 1, at
+    return found
 
 
 def count_overlaps(spans: Iterable[tuple[str, float, float]]) -> int:

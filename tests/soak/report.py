@@ -22,6 +22,8 @@ class Report:
         writes: Those that were acknowledged.
         jobs: What became of the jobs.
         windows: The seconds of the dedup windows, by mode.
+        on_the_way: Messages that may be lost on their way: one of each worker for each time that
+            its connection is broken.
         drained: Seconds until the last job had run, after the last fault; None: it never has.
         growth: MiB that each process grew by, from the first third of the run to the last.
         connections: For each server how many there were at most before the first fault, and how
@@ -43,6 +45,7 @@ class Report:
     tallies: dict[str, Tally] = field(default_factory=dict)
     writes: int = 0
     jobs: Outcome | None = None
+    on_the_way: int = 0
     drained: float | None = None
     growth: dict[str, float] = field(default_factory=dict)
     connections: dict[str, tuple[int, int]] = field(default_factory=dict)
@@ -68,8 +71,11 @@ class Report:
             if tally.unknown:
                 found.append(f"{tally.unknown} reads of {alias} returned what nobody wrote")
         if self.jobs is not None:
-            if self.jobs.lost:
-                found.append(f"{len(self.jobs.lost)} jobs were lost: {self.jobs.lost[:5]}")
+            if self.jobs.messages > self.on_the_way:
+                found.append(
+                    f"{len(self.jobs.lost)} jobs were lost, in {self.jobs.messages} messages, more "
+                    f"than {self.on_the_way}: {self.jobs.lost[:5]}"
+                )
             if self.jobs.overlaps:
                 found.append(f"{self.jobs.overlaps} jobs ran beside one that stands for them")
             if self.jobs.crowded:
@@ -108,8 +114,9 @@ class Report:
         if (jobs := self.jobs) is not None:
             when = "never" if self.drained is None else f"{self.drained:.1f} s after the last fault"
             lines += [
-                f"jobs: {len(jobs.lost)} lost of {jobs.sent:,}; {jobs.again} delivered again; the "
-                f"last had run {when}",
+                f"jobs: {len(jobs.lost)} lost of {jobs.sent:,}, in {jobs.messages} messages on their "
+                f"way (at most {self.on_the_way}); {jobs.again} delivered again; the last had run "
+                f"{when}",
                 f"duplicates: {jobs.overlaps} ran beside the job that stands for them, "
                 f"{jobs.crowded} accepted within {self.windows['throttle']:g} s of another",
             ]

@@ -90,6 +90,7 @@ def _disturb(
         at = time.monotonic() - began
         inflict(fault, ground, plan.hold)
         report.faults.append((round(at, 1), str(fault)))
+        report.on_the_way += plan.workers * fault.breaks_jobs
         tell(f"{at:7.1f} s  {fault}, {time.monotonic() - began - at:.1f} s")
 
 

@@ -70,9 +70,23 @@ def ran(*runs: tuple[str, str, float, float | None]) -> list[Run]:
 
 
 def test_a_job_that_was_promised_and_never_ran_is_lost() -> None:
-    sent = Sent({"a", "b"}, once=[Call(0, 1, "k", "c")])
+    sent = Sent({"a": 1, "b": 1}, once=[Call(0, 1, "k", "c")])
     outcome = judge(sent, ran(("a", "-", 1, None), ("a", "-", 2, None)), THROTTLE)
     assert (outcome.sent, outcome.lost, outcome.again) == (3, ["b", "c"], 1)
+    assert outcome.messages == 2
+
+
+def test_jobs_of_one_batch_are_one_message() -> None:
+    sent = Sent({"a-batched": 1.0, "b-batched": 1.4, "c-batched": 2.0, "d-single": 1.0})
+    assert judge(sent, [], THROTTLE).messages == 3
+
+
+def test_a_message_of_each_worker_may_be_lost_when_its_connection_breaks() -> None:
+    jobs = Outcome(9, ["x", "y"], 2, 0, 0, 0)
+    assert report(jobs=jobs, on_the_way=2).violations == []
+    assert len(report(jobs=jobs, on_the_way=1).violations) == 1
+    breaking = [f for f, _ in zip(deal(FAULTS, 5), FAULTS, strict=False) if f.breaks_jobs]
+    assert {fault.name for fault in breaking} == {"kill", "restart", "cut", "kill_clients"}
 
 
 def test_jobs_of_one_key_must_not_run_side_by_side() -> None:
@@ -94,7 +108,7 @@ def test_a_window_accepts_one_job() -> None:
     assert judge(Sent(throttled=[first, Call(0, 1, "other", "b")]), [], 2).crowded == 0
 
 
-GOOD = Outcome(sent=9, lost=[], again=2, overlaps=0, crowded=0)
+GOOD = Outcome(sent=9, lost=[], messages=0, again=2, overlaps=0, crowded=0)
 
 
 def report(**options: object) -> Report:
@@ -106,9 +120,9 @@ def report(**options: object) -> Report:
     [
         ({"tallies": {"pages": Tally(beyond=2, oldest=14)}}, "2 reads of pages were older"),
         ({"tallies": {"default": Tally(unknown=1)}}, "1 reads of default returned what nobody"),
-        ({"jobs": Outcome(9, ["x"], 0, 0, 0)}, "1 jobs were lost"),
-        ({"jobs": Outcome(9, [], 0, 1, 0)}, "1 jobs ran beside"),
-        ({"jobs": Outcome(9, [], 0, 0, 1)}, "1 jobs were accepted"),
+        ({"jobs": Outcome(9, ["x"], 1, 0, 0, 0)}, "1 jobs were lost"),
+        ({"jobs": Outcome(9, [], 0, 0, 1, 0)}, "1 jobs ran beside"),
+        ({"jobs": Outcome(9, [], 0, 0, 0, 1)}, "1 jobs were accepted"),
         ({"growth": {"web (1)": 8.1}}, "web (1) grew by 8.1 MiB"),
         ({"connections": {"cache": (20, 21)}}, "cache has 21 connections"),
         ({"threads": {"web (1)": (6, 7)}}, "web (1) has 7 threads"),

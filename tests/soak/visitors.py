@@ -11,7 +11,7 @@ import time
 from collections import Counter
 from typing import Any
 
-from .jobs import Call, Sent
+from .jobs import BATCHED, Call, Sent
 from .plan import Plan
 from .versions import Versions
 
@@ -144,8 +144,9 @@ class Visitors:
         label = f"{who}-{turn}"
         status, _ = visitor.ask(f"/send/{label}/")
         if status == "200":
+            at = time.monotonic()
             with self.sent.lock:
-                self.sent.labels |= {f"{label}-batched", f"{label}-single"}
+                self.sent.labels |= {f"{label}{BATCHED}": at, f"{label}-single": at}
         return status
 
     def call(self, visitor: Visitor, who: str, turn: int, dice: random.Random) -> str:

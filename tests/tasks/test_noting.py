@@ -202,6 +202,7 @@ def test_a_connection_that_celery_let_go_of_does_not_end_the_worker(
     # As the consumer does when it has lost its connection: kombu asks what is not there any more.
     taken_from_the_dead.connection.default_channel.connection.client = None
     taken_from_the_dead.connection.default_channel.qos.restore_unacked_once()
+    taken_from_the_dead.messages[0].ack()
     own.restart()
     again = Taker(own)
     assert again.take(1) == ["a"]
