@@ -35,6 +35,9 @@ class Noting(transport.QoS):
     connects anew, puts it back.
     """
 
+    channel: Any
+    _delivered: Any
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._unnoted: dict[str, Any] = {}

@@ -10,7 +10,6 @@ from math import inf
 
 from .site.ledger import Run
 
-
 BATCHED = "-batched"
 TOGETHER = 0.5  # seconds; a batch waits for 0.1 s, and for its sending
 

@@ -114,9 +114,9 @@ class Report:
         if (jobs := self.jobs) is not None:
             when = "never" if self.drained is None else f"{self.drained:.1f} s after the last fault"
             lines += [
-                f"jobs: {len(jobs.lost)} lost of {jobs.sent:,}, in {jobs.messages} messages on their "
-                f"way (at most {self.on_the_way}); {jobs.again} delivered again; the last had run "
-                f"{when}",
+                f"jobs: {len(jobs.lost)} lost of {jobs.sent:,}, in {jobs.messages} messages that "
+                f"were on their way (at most {self.on_the_way}); {jobs.again} delivered again; the "
+                f"last had run {when}",
                 f"duplicates: {jobs.overlaps} ran beside the job that stands for them, "
                 f"{jobs.crowded} accepted within {self.windows['throttle']:g} s of another",
             ]
