@@ -3,19 +3,22 @@
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core.management import CommandError
 
+from example_project.dashboard import redis_optimizer_benchmark as benchmark
 from example_project.demo import traffic
 from example_project.demo.client import Client, processes
 from example_project.demo.commands import split
 from example_project.demo.comparison import Comparison, Run, Stop
 from example_project.demo.report import table
+from example_project.demo.smoke import Smoke
 from example_project.demo.traffic import Spread, arrive, drive, follow
 from example_project.demo.visitor import MIX, Traffic, Visitor
 from example_project.demo.work import Work, wait_done
@@ -131,6 +134,56 @@ def test_a_site_that_ends_is_a_failure(site: Demo) -> None:
     assert seen.failures[0].startswith("no answer")
 
 
+class Idler:
+    """A visitor whose turns take no time."""
+
+    def __init__(self) -> None:
+        self.traffic = Traffic()
+        self.turns = 0
+
+    def take_turn(self) -> None:
+        self.turns += 1
+
+
+def test_a_rate_decides_how_many_turns_are_taken() -> None:
+    idlers = [Idler(), Idler()]
+    drive(idlers, seconds=0.5, rate=40)
+    assert [idler.turns for idler in idlers] == [10, 10]
+
+
+GIVEN = {"seconds": 9.0, "rate": 7.0, "processes": 3, "threads": 5}
+
+
+@needs_demo
+def test_the_benchmark_of_the_site_compares_what_it_was_asked_to(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(benchmark, "prepared", lambda progress, keep: nullcontext("ground"))
+    asked: list[Smoke] = []
+
+    def compare(smoke: Smoke, progress: object) -> Comparison:
+        asked.append(smoke)
+        return GOOD
+
+    monkeypatch.setattr(Smoke, "compare", compare)
+    found = benchmark.run(GIVEN, None)
+    assert found is GOOD
+    (smoke,) = asked
+    assert (smoke.seconds, smoke.rate, smoke.workers, smoke.threads) == (9, 7, 3, 5)
+    assert benchmark.render(found).startswith("Of 100 turns of a visitor: 8 home, 49 organisation")
+
+
+@needs_demo
+def test_the_benchmark_of_the_site_fails_with_what_was_wrong(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bad = replace(GOOD, optimized=run("optimized", 30, 8, stop=replace(STOP, left=4)))
+    monkeypatch.setattr(benchmark, "prepared", lambda progress, keep: nullcontext("ground"))
+    monkeypatch.setattr(Smoke, "compare", lambda self, progress: bad)
+    with pytest.raises(CommandError, match="4 messages were left"):
+        benchmark.run(GIVEN, None)
+
+
 @pytest.fixture
 def database(tmp_path: Path) -> Path:
     """Return a database with the rows that jobs leave: 5 views, and one sync at noon."""
@@ -196,6 +249,7 @@ def run(name: str, cache: int, jobs: int, **changed: Any) -> Run:
         cache=Counter(GET=cache),
         jobs=Counter(LPUSH=jobs),
         sent=20,
+        connections=30,
         spread=Spread(changes=2, slowest=0.25),
         work=WORK,
         stop=STOP,
@@ -210,6 +264,7 @@ def test_a_good_comparison_has_no_faults() -> None:
     assert GOOD.find_faults() == []
     assert GOOD.cache_saving == pytest.approx(90)
     assert GOOD.job_saving == pytest.approx(96)
+    assert GOOD.saving == pytest.approx(92.4)
     figures = GOOD.as_dict()["optimized"]
     assert figures["cache_commands_per_request"] == 0.3
     assert figures["job_commands_per_job"] == 0.4

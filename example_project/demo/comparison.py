@@ -43,6 +43,7 @@ class Run:
         traffic: what the visitors did and saw while commands were counted.
         cache, jobs: commands that were sent in that time for either, by name.
         sent: calls in that time that sent a job.
+        connections: that the site had when the last job had run.
         spread: how changes reached all processes, followed afterwards and not counted.
         work: what became of all jobs.
         stop: how the worker stopped.
@@ -53,6 +54,7 @@ class Run:
     cache: Counter[str]
     jobs: Counter[str]
     sent: int
+    connections: int
     spread: Spread
     work: Work
     stop: Stop
@@ -109,6 +111,7 @@ class Run:
             "cache_commands_per_request": round(self.cache_per_request, 4),
             "job_commands": dict(self.jobs.most_common()),
             "job_commands_per_job": round(self.per_job, 4),
+            "connections": self.connections,
             "jobs": self.work.sent,
             "views": self.work.views,
             "views_counted": self.work.counted,
@@ -143,6 +146,11 @@ class Comparison:
         """Return the commands saved per job, in percent."""
         return _saving(self.plain.per_job, self.optimized.per_job)
 
+    @property
+    def saving(self) -> float:
+        """Return all commands saved per request, in percent."""
+        return _saving(self.plain.per_request, self.optimized.per_request)
+
     def find_faults(self) -> list[str]:
         """Return what went wrong in either run, in words; empty when all is well."""
         found = self.plain.find_faults() + self.optimized.find_faults()
@@ -156,6 +164,7 @@ class Comparison:
         return {
             "plain": self.plain.as_dict(),
             "optimized": self.optimized.as_dict(),
+            "saving_percent": round(self.saving, 2),
             "cache_saving_percent": round(self.cache_saving, 2),
             "job_saving_percent": round(self.job_saving, 2),
             "faults": self.find_faults(),

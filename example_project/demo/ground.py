@@ -12,7 +12,6 @@ import redis
 from django.core.management import call_command
 from django.db import connection
 
-from example_project.dashboard import sample
 from redis_optimizer.embedded import EmbeddedServer
 
 from .progress import Progress
@@ -80,6 +79,9 @@ def make_database(path: Path) -> None:
     The connection of this process is pointed there; once it is closed the file is complete and
     may be copied.
     """
+    # Here, because it needs the site's settings, and the rest of this module does not.
+    from example_project.dashboard import sample
+
     connection.close()
     connection.settings_dict["NAME"] = str(path)
     call_command("migrate", verbosity=0, interactive=False)

@@ -30,12 +30,15 @@ class Smoke:
         seconds: of traffic through each site.
         workers: processes of each site.
         threads: threads of each process.
+        rate: turns of visitors a second, on both sites alike; None lets each go on as fast as
+            it is answered.
     """
 
     ground: Ground
     seconds: float = 6
     workers: int = 2
     threads: int = 4
+    rate: float | None = None
 
     def compare(self, progress: Progress) -> Comparison:
         """Run both sites, one after the other.
@@ -49,30 +52,41 @@ class Smoke:
         )
 
     def _run(self, name: str, plain: bool, progress: Progress) -> Run:
-        with self._site(name, plain) as site, Wire(self.ground.url) as wire:
-            database = self.ground.scratch / name / "example.sqlite3"
-            with progress.step(f"Starting the site: {name}"):
-                site.wait()
-            wire.restart()
-            try:
-                with progress.step("  Visitors arrive and log in"):
-                    visitors = arrive(site.web.port, site.web.processes)
-                with progress.step("  Traffic"):
-                    traffic = drive(visitors, seconds=self.seconds, note=progress.note)
-                with progress.step("  Waiting for the jobs"):
-                    work = wait_done(database, visitors)
-                counts = wire.counts()
-                with progress.step("  Following changes through all processes"):
-                    spread = follow(visitors, site.web.processes, note=progress.note)
-                with progress.step("  Stopping"):
-                    after = wait_done(database, visitors)
-                    stop = self._stop(site)
-            except (OSError, HTTPException) as error:
-                raise ProcessError(f"The site gave no answer: {error}\n{site.tail()}") from error
-            if traffic.failures or after.find_faults() or stop.find_faults():
-                progress.line(site.tail())
+        with Wire(self.ground.url) as wire:
+            others = self._count_connections()
+            with self._site(name, plain) as site:
+                return self._measure(name, site, wire, others, progress)
+
+    def _measure(self, name: str, site: Site, wire: Wire, others: int, progress: Progress) -> Run:
+        database = self.ground.scratch / name / "example.sqlite3"
+        with progress.step(f"Starting the site: {name}"):
+            site.wait()
+        wire.restart()
+        try:
+            with progress.step("  Visitors arrive and log in"):
+                visitors = arrive(site.web.port, site.web.processes)
+            with progress.step("  Traffic"):
+                traffic = drive(visitors, seconds=self.seconds, rate=self.rate, note=progress.note)
+            with progress.step("  Waiting for the jobs"):
+                work = wait_done(database, visitors)
+            counts = wire.counts()
+            connections = self._count_connections() - others
+            with progress.step("  Following changes through all processes"):
+                spread = follow(visitors, site.web.processes, note=progress.note)
+            with progress.step("  Stopping"):
+                after = wait_done(database, visitors)
+                stop = self._stop(site)
+        except (OSError, HTTPException) as error:
+            raise ProcessError(f"The site gave no answer: {error}\n{site.tail()}") from error
+        if traffic.failures or after.find_faults() or stop.find_faults():
+            progress.line(site.tail())
         cache, jobs = split(counts, site.environment["EXAMPLE_NAME"])
-        return Run(name, traffic, cache, jobs, work.sent, spread, after, stop)
+        return Run(name, traffic, cache, jobs, work.sent, connections, spread, after, stop)
+
+    def _count_connections(self) -> int:
+        """Return how many connections the server has; the one that asks is gone afterwards."""
+        with redis.Redis.from_url(self.ground.url) as client:
+            return int(client.info("clients")["connected_clients"])
 
     def _stop(self, site: Site) -> Stop:
         """Stop a site while its jobs are looked at."""

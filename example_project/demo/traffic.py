@@ -6,7 +6,7 @@ pages, whatever cache stands behind it.
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from http.client import HTTPException
@@ -49,26 +49,45 @@ def arrive(port: int, processes: list[int], *, seed: int = 1) -> list[Visitor]:
         return list(pool.map(enter, range(WRITERS + READERS)))
 
 
-def drive(visitors: list[Visitor], *, seconds: float, note: Note = silent) -> Traffic:
+def drive(
+    visitors: list[Visitor], *, seconds: float, rate: float | None = None, note: Note = silent
+) -> Traffic:
     """Let all visitors take turns for some seconds; return what they did since they arrived.
 
     Args:
         visitors: as `arrive` returns them; each gets a thread.
         seconds: how long new turns are begun.
+        rate: turns a second of all together, so many whatever the site takes for them; None lets
+            each visitor begin the next one when the last is done.
         note: called four times a second with how far it is.
     """
     started = time.monotonic()
     stopping = threading.Event()
 
-    def stay(visitor: Visitor) -> None:
-        while not stopping.is_set() and time.monotonic() - started < seconds:
+    def moments(place: int) -> Iterator[float]:
+        """Yield the seconds to wait before each turn of a visitor."""
+        if rate is None:
+            while time.monotonic() - started < seconds:
+                yield 0.0
+            return
+        for turn in range(round(seconds * rate / len(visitors))):
+            at = (turn + place / len(visitors)) * len(visitors) / rate
+            yield max(started + at - time.monotonic(), 0.0)
+
+    def stay(visitor: Visitor, place: int) -> None:
+        for wait in moments(place):
+            if stopping.wait(wait):
+                return
             try:
                 visitor.take_turn()
             except (OSError, HTTPException, KeyError) as error:
                 visitor.traffic.failures.append(f"no answer: {error!r}")
                 return
 
-    threads = [threading.Thread(target=stay, args=(each,), daemon=True) for each in visitors]
+    threads = [
+        threading.Thread(target=stay, args=(each, place), daemon=True)
+        for place, each in enumerate(visitors)
+    ]
     for thread in threads:
         thread.start()
     try:

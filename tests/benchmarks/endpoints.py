@@ -4,29 +4,18 @@ Makes a database with sample data, and has `redis_optimizer_benchmark endpoints`
 and the status of one organisation there; other options are that command's.
 """
 
-import os
 import sys
-import tempfile
-from pathlib import Path
 
-import django
 from django.core.management import call_command
+
+from tests.benchmarks.example import example_database
 
 PATHS = ("/api/health", "/api/integrations/status?org=1", "/health/", "/ready/")
 
 
 def main(arguments: list[str]) -> None:
     """Run the command on a site of its own."""
-    with tempfile.TemporaryDirectory(prefix="endpoints-", ignore_cleanup_errors=True) as directory:
-        database = Path(directory) / "example.sqlite3"
-        os.environ |= {
-            "DJANGO_SETTINGS_MODULE": "example_project.settings",
-            "EXAMPLE_DB": str(database),
-        }
-        django.setup()
-        from example_project.demo.ground import make_database
-
-        make_database(database)
+    with example_database():
         options = [f"--path={path}" for path in PATHS]
         if "--staff" in arguments:
             arguments.remove("--staff")

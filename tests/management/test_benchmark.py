@@ -73,6 +73,15 @@ class TestRun:
         assert never["name"].endswith("false")
         assert "PTTL" not in never["by_command"]
 
+    def test_has_one_row_for_each_other_backend(self) -> None:
+        names = ("redis.RedisCache", "locmem.LocMemCache")
+        paths = [f"django.core.cache.backends.{name}" for name in names]
+        report = run_json(requests=200, keys=10, writes=0, processes=1, against=paths)
+        django, locmem = report["rows"][2:]
+        assert (django["name"], locmem["name"]) == (paths[0], paths[1])
+        assert django["by_command"]["GET"] == 1000
+        assert locmem["by_command"] == {}
+
     def test_without_preloading_the_first_reader_writes(self) -> None:
         report = run_json(requests=200, keys=10, writes=0, preload=False, processes=1)
         keys = report["keys"]
@@ -153,6 +162,11 @@ class TestBadInput:
         (tmp_path / "empty.txt").touch()
         with pytest.raises(CommandError, match=r"--trace: .*holds no keys"):
             run(trace=tmp_path / "empty.txt")
+
+    @pytest.mark.parametrize(("path", "why"), [("os.path", "no cache backend"), ("no.such", "no")])
+    def test_what_is_no_backend_is_named(self, path: str, why: str) -> None:
+        with pytest.raises(CommandError, match=f"--against: .*{why}"):
+            run(against=[path])
 
     @pytest.mark.parametrize("option", ["zipf", "keys"])
     def test_a_trace_and_a_drawn_one_are_one_too_many(self, tmp_path: Path, option: str) -> None:

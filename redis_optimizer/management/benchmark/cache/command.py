@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any, TextIO
 
 import redis
+from django.core.cache.backends.base import BaseCache
 from django.core.management.base import CommandError, CommandParser
+from django.utils.module_loading import import_string
 
 from redis_optimizer.embedded import EmbeddedServer, ServerNotFound, ServerNotStarted
 from redis_optimizer.management.benchmark.cache.plan import make_plan
@@ -51,6 +53,13 @@ def add_arguments(parser: CommandParser) -> None:
         choices=list(EXACT_TTL),
         help="of TieredCache; each time it is given adds a row (auto)",
     )
+    add(
+        "--against",
+        action="append",
+        metavar="BACKEND",
+        help="another cache backend, such as django.core.cache.backends.redis.RedisCache; it gets "
+        "the server's URL as its LOCATION; each time it is given adds a row",
+    )
     add("--value-size", type=int, default=400, help="bytes in each value (400)")
     add(
         "--preload",
@@ -77,6 +86,8 @@ def run(options: dict[str, Any], stream: TextIO | None) -> Report:
         WorkerError: a process failed.
         redis.RedisError: the server could not be reached.
     """
+    for path in options["against"] or ():
+        check_backend(path)
     trace, source = load_trace(options)
     plan = make_plan(
         trace,
@@ -96,8 +107,23 @@ def run(options: dict[str, Any], stream: TextIO | None) -> Report:
             seed=options["seed"],
             preload=options["preload"],
             exact_ttl=options["exact_ttl"] or ["auto"],
+            against=options["against"] or (),
         )
         return Benchmark(plan, setup, stream).run()
+
+
+def check_backend(path: str) -> None:
+    """See to it that a path leads to a cache backend.
+
+    Raises:
+        CommandError: it does not.
+    """
+    try:
+        found = import_string(path)
+    except ImportError as error:
+        raise CommandError(f"--against: {error}") from error
+    if not (isinstance(found, type) and issubclass(found, BaseCache)):
+        raise CommandError(f"--against: {path} is no cache backend")
 
 
 def load_trace(options: dict[str, Any]) -> tuple[list[str], str]:

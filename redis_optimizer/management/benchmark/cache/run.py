@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any, TextIO
 
 import redis
-from django_redis.cache import RedisCache
+from django.core.cache.backends.base import BaseCache
+from django.utils.module_loading import import_string
 
 from redis_optimizer.management.benchmark.cache.fleet import Fleet
 from redis_optimizer.management.benchmark.cache.plan import Plan
@@ -37,15 +38,29 @@ class Setup:
     seed: int
     preload: bool
     exact_ttl: Sequence[str]  # keys of EXACT_TTL; each is one row
+    against: Sequence[str] = ()  # dotted paths of other backends; each is one row
 
 
 @dataclass(frozen=True)
 class Contender:
-    """One cache backend; the report has a row for each."""
+    """One cache backend; the report has a row for each.
+
+    Args:
+        name: in the report.
+        backend: dotted path.
+        options: its OPTIONS.
+        keeper: dotted path of the backend that writes its keys before it is measured.
+    """
 
     name: str
     backend: str
     options: dict[str, Any] = field(default_factory=dict)
+    keeper: str = "django_redis.cache.RedisCache"
+
+    def open(self, url: str, prefix: str) -> BaseCache:
+        """Return what writes its keys."""
+        cache: BaseCache = import_string(self.keeper)(url, {"KEY_PREFIX": prefix})
+        return cache
 
 
 PLAIN = Contender("django-redis", "django_redis.cache.RedisCache")
@@ -72,10 +87,11 @@ class Benchmark:
             WorkerError: a worker process failed.
             redis.RedisError: the server could not be reached.
         """
-        contenders = [PLAIN, *map(self.tiered, self.setup.exact_ttl)]
+        others = [Contender(path, path, keeper=path) for path in self.setup.against]
+        contenders = [PLAIN, *map(self.tiered, self.setup.exact_ttl), *others]
         with redis.Redis.from_url(self.setup.url) as client:
             counter = CommandCounter(client)
-            rows = [self.run_row(contender, client, counter) for contender in contenders]
+            rows = [self.run_row(contender, counter) for contender in contenders]
             server = counter.describe()
         floor = round(self.plan.floor * 1000 / self.plan.total, 1)
         return Report(self.describe(server), floor, rows)
@@ -94,9 +110,9 @@ class Benchmark:
             {"L1": options},
         )
 
-    def run_row(self, contender: Contender, client: redis.Redis, counter: CommandCounter) -> Row:
+    def run_row(self, contender: Contender, counter: CommandCounter) -> Row:
         """Replay the plan against one contender."""
-        with self.prepared_keys(client) as prefix:
+        with self.prepared_keys(contender) as prefix:
             cache = {
                 "BACKEND": contender.backend,
                 "LOCATION": self.setup.url,
@@ -135,13 +151,13 @@ class Benchmark:
         )
 
     @contextmanager
-    def prepared_keys(self, client: redis.Redis) -> Iterator[str]:
+    def prepared_keys(self, contender: Contender) -> Iterator[str]:
         """Yield a KEY_PREFIX under which the keys are preloaded; remove them afterwards.
 
         Each row has its own: a server in use keeps its data, and no row finds another's.
         """
         prefix = f"redis_optimizer:benchmark:{uuid.uuid4().hex[:8]}"
-        direct = RedisCache(self.setup.url, {"KEY_PREFIX": prefix})
+        direct = contender.open(self.setup.url, prefix)
         keys = self.plan.keys
         chunks = [keys[start : start + CHUNK] for start in range(0, len(keys), CHUNK)]
         value = {"version": PRELOADED, "body": self.body}
@@ -152,7 +168,8 @@ class Benchmark:
             yield prefix
         finally:
             for chunk in chunks:
-                client.delete(*map(direct.make_key, chunk))
+                direct.delete_many(chunk)
+            direct.close()
 
     def describe(self, server: str) -> dict[str, Any]:
         """Return what the rows were measured on."""

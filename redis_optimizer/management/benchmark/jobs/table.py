@@ -6,7 +6,12 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from redis_optimizer.management.benchmark.jobs.report import PRODUCER_ALONE, Figures, Report
+from redis_optimizer.management.benchmark.jobs.report import (
+    DUPLICATES,
+    PRODUCER_ALONE,
+    Figures,
+    Report,
+)
 from redis_optimizer.management.benchmark.jobs.site import OURS, PLAIN
 from redis_optimizer.management.benchmark.jobs.traffic import Sent
 
@@ -51,6 +56,8 @@ def _rows(report: Report) -> Iterator[Row]:
     for title in through:
         pair = [side.sent[title].round_trips / side.sent[title].jobs for side in (plain, ours)]
         yield Row(f"  {title}", f"{pair[0]:,.2f}", f"{pair[1]:,.3f}")
+    for title in (title for title in titles if title in DUPLICATES):
+        yield Row(f"queued: {title}", *(f"{side.sent[title].queued:,}" for side in (plain, ours)))
     yield from _rates(report, through)
     yield from _states(report)
     yield from _idle(report)

@@ -13,6 +13,8 @@ from redis_optimizer.management.benchmark.jobs.processes import CeleryWorker, Pr
 from redis_optimizer.management.benchmark.jobs.site import PRODUCER, WORKER, Site
 from redis_optimizer.management.benchmark.wire import Counts
 
+UNTAKEN = "untaken"  # a queue that no worker consumes
+
 Note = Callable[[int], None]
 
 
@@ -29,6 +31,7 @@ class Sent:
         sending: seconds for the calls alone, in a run that was not counted.
         running: seconds for a worker that then began until the last job had run.
         missing, twice: jobs that did not run, and runs too many, in both runs.
+        queued: messages that were in the queue at the end, where nobody took any.
     """
 
     jobs: int
@@ -41,6 +44,7 @@ class Sent:
     running: float = 0.0
     missing: int = 0
     twice: int = 0
+    queued: int = 0
 
     @property
     def per_job(self) -> float:
@@ -74,6 +78,7 @@ class Sent:
             "jobs_run_per_second": self.rates and round(self.rates[1], 1),
             "jobs_missing": self.missing,
             "jobs_run_twice": self.twice,
+            "jobs_queued": self.queued,
         }
 
 
@@ -128,12 +133,14 @@ def send_in_blocks(site: Site, worker: CeleryWorker, task: str, jobs: int, note:
 def send_duplicates(site: Site, task: str, jobs: int) -> Sent:
     """Send a job and then so many duplicates of it, which nobody takes."""
     with site.producer() as producer, site.wire() as wire:
-        producer.send("calls", task=task, numbers=[0], queue="untaken")
+        producer.send("calls", task=task, numbers=[0], queue=UNTAKEN)
         start_up = wire.counts().by_user().get(PRODUCER, Counter())
+        before = site.client.llen(UNTAKEN)
         wire.restart()
-        producer.send("calls", task=task, numbers=[0] * jobs, queue="untaken")
+        producer.send("calls", task=task, numbers=[0] * jobs, queue=UNTAKEN)
         counts = wire.counts()
-    return make_sent(counts, jobs, start_up, None)
+        queued = site.client.llen(UNTAKEN) - before
+    return replace(make_sent(counts, jobs, start_up, None), queued=queued)
 
 
 def warm_up(site: Site, worker: CeleryWorker, producer: Producer, task: str) -> None:

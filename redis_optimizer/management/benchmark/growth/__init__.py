@@ -1,0 +1,1 @@
+"""How costs grow: with processes, keys and jobs."""
