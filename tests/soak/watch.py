@@ -71,12 +71,16 @@ class Watch:
         return found
 
     def most_threads(self, before: float) -> dict[int, int]:
-        """Return the most threads that each process had, until then."""
-        return {
-            number: max(seen)
-            for number, samples in self.threads.items()
-            if (seen := [threads for at, threads in samples if at <= before])
-        }
+        """Return for each process the most threads that one of its name had, until then.
+
+        Those of one name are alike, and not each has had everything to do yet.
+        """
+        most: dict[str, int] = defaultdict(int)
+        for number, samples in self.threads.items():
+            for at, threads in samples:
+                if at <= before:
+                    most[self.names[number]] = max(most[self.names[number]], threads)
+        return {number: most[name] for number, name in self.names.items() if name in most}
 
     def threads_now(self) -> dict[int, int]:
         """Return the threads of each process that lives."""
