@@ -16,7 +16,8 @@ from tests.servers import wait_until
 from .ground import Ground, Place
 
 CHANNEL = "redis_optimizer:channel"
-FULL = 64 * 1024  # bytes less than there are
+FULL = 64 * 1024  # bytes less than there are, or more
+FILL = 4 * 1024  # bytes
 STEP = 60.0  # seconds
 BUSY = """
 local t = redis.call('TIME')
@@ -110,24 +111,30 @@ def _save(admin: redis.Redis, status: str) -> None:
 
 def full(place: Place, hold: float) -> None:
     """Leave no memory: the server refuses writes that need some (OOM)."""
-    _limit(place, hold, "noeviction")
-
-
-def evicting(place: Place, hold: float) -> None:
-    """Leave no memory: the server evicts what was not used lately."""
-    _limit(place, hold, "allkeys-lru")
-
-
-def _limit(place: Place, hold: float, policy: str) -> None:
     with place.admin() as admin:
-        admin.config_set("maxmemory-policy", policy)
-        # Of what the dataset takes, evicting can free no more than that.
-        used = admin.info("memory")["used_memory"]
-        admin.config_set("maxmemory", used - FULL if policy == "noeviction" else used)
+        admin.config_set("maxmemory-policy", "noeviction")
+        admin.config_set("maxmemory", admin.info("memory")["used_memory"] - FULL)
         try:
             time.sleep(hold)
         finally:
             admin.config_set("maxmemory", 0)
+
+
+def evicting(place: Place, hold: float) -> None:
+    """Leave little memory, and write: the server evicts what was not used lately."""
+    with place.admin() as admin:
+        admin.config_set("maxmemory-policy", "allkeys-lru")
+        admin.config_set("maxmemory", admin.info("memory")["used_memory"] + FULL)
+        ends = time.monotonic() + hold
+        number = 0
+        try:
+            while time.monotonic() < ends:
+                admin.set(f"ballast:{number}", "x" * FILL)
+                number += 1
+                time.sleep(0.005)
+        finally:
+            admin.config_set("maxmemory", 0)
+            admin.delete(*admin.keys("ballast:*"), "ballast")
 
 
 def busy(place: Place, hold: float) -> None:
