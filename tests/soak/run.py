@@ -104,7 +104,10 @@ def _settle(plan: Plan, ground: Ground, visitors: Visitors, before: dict[str, in
     while True:
         after = _count_connections(plan, ground, visitors)
         counts = {name: (before[name], after[name]) for name in before}
-        if all(was >= now for was, now in counts.values()) or time.monotonic() > deadline:
+        if (
+            all(was + plan.webs >= now for was, now in counts.values())
+            or time.monotonic() > deadline
+        ):
             return counts
 
 
