@@ -39,17 +39,19 @@ def soak(plan: Plan, folder: Path, tell: Callable[[str], None] = print) -> Repor
     with Ground(plan, folder) as ground:
         visitors, watch = Visitors(plan, ground.port, BOUNDS), Watch(ground)
         watch.start()
-        visitors.start()
         try:
-            before = _count_connections(plan, ground, visitors)
-            began = time.monotonic()
-            _disturb(plan, ground, report, began, tell)
-            ended = time.monotonic()
-            report.connections = _settle(plan, ground, visitors, before)
+            visitors.start()
+            try:
+                before = _count_connections(plan, ground, visitors)
+                began = time.monotonic()
+                _disturb(plan, ground, report, began, tell)
+                ended = time.monotonic()
+                report.connections = _settle(plan, ground, visitors, before)
+            finally:
+                visitors.stop()
+            _drain(plan, ground, visitors, report, ended)
         finally:
-            visitors.stop()
-        _drain(plan, ground, visitors, report, ended)
-        watch.stop()
+            watch.stop()  # before the ground is left: it would start again what is stopped then
         _compare_threads(watch, began, report)
         report.growth = watch.growth(ended)
         _end(ground, report)
