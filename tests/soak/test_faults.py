@@ -21,7 +21,9 @@ from tests.servers import wait_until
 from .faults import FAULTS, OF_SERVERS, OF_SITE
 from .ground import Place
 
-HOLD = 1.0
+pytestmark = pytest.mark.slow
+
+HOLD = 1.0  # seconds
 SEEN = {
     "kill": redis.ConnectionError,
     "freeze": redis.TimeoutError,
