@@ -46,10 +46,10 @@ class Noting(transport.QoS):
         """Note a message that was taken, and those that could not be noted before."""
         try:
             super().append(message, delivery_tag)
-            while self._unnoted:
-                tag = next(iter(self._unnoted))
-                super().append(self._unnoted[tag], tag)
-                del self._unnoted[tag]
+            for tag, older in list(self._unnoted.items()):
+                super().append(older, tag)
+                if self._unnoted.pop(tag, None) is None:  # another thread is done with it
+                    super().ack(tag)
         except REFUSALS as error:
             if delivery_tag in self._delivered:  # it is an older one that was refused
                 return
@@ -89,10 +89,9 @@ class Noting(transport.QoS):
 
     def restore_unacked(self, client: Any = None) -> None:
         """Put everything back, as the channel closes."""
-        _left.extend(self._unnoted.values())
-        for tag in self._unnoted:
+        for tag in list(self._unnoted):
+            _left.append(self._unnoted.pop(tag))
             self._delivered.pop(tag, None)
-        self._unnoted.clear()
         if client is None and self._is_cut_off:
             self._delivered.clear()  # see ack()
             return
