@@ -90,8 +90,9 @@ class Noting(transport.QoS):
     def restore_unacked(self, client: Any = None) -> None:
         """Put everything back, as the channel closes."""
         for tag in list(self._unnoted):
-            _left.append(self._unnoted.pop(tag))
             self._delivered.pop(tag, None)
+            if (message := self._unnoted.pop(tag, None)) is not None:
+                _left.append(message)
         if client is None and self._is_cut_off:
             self._delivered.clear()  # see ack()
             return
