@@ -8,25 +8,18 @@ request until the last job had run.
 import argparse
 import http.client
 import itertools
-import os
-import signal
-import socket
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 
-from redis_optimizer.management.benchmark.child import child_environment
 from redis_optimizer.management.benchmark.jobs.site import OURS, PLAIN, PRODUCER, WORKER, Site
 from redis_optimizer.management.benchmark.jobs.traffic import make_sent
+from tests.benchmarks.serving import HOST, serving
 
-HOST = "127.0.0.1"
+APPLICATION = "tests.benchmarks.web:make_application()"
 CLIENTS = 8  # keep-alive connections, each with a thread
 WARM_UP = 200  # requests that are not counted: every thread and child has connected then
-START, STOP = 30.0, 10.0  # seconds
+START = 30.0  # seconds
 
 
 def main() -> None:
@@ -37,7 +30,11 @@ def main() -> None:
     options = parser.parse_args()
     for side in (PLAIN, OURS):
         site = Site(side, batch_size=100, concurrency=2)
-        with site, site.worker() as worker, serving(site) as port:
+        with (
+            site,
+            site.worker() as worker,
+            serving(APPLICATION, site.order_of(PRODUCER).environment()) as (port, _),
+        ):
             send(port, range(WARM_UP), options.rate)
             site.wait_ran(WARM_UP, worker, lambda done: None)
             site.ledger.clear()
@@ -85,34 +82,6 @@ def send(port: int, numbers: range, rate: float) -> float:
     if wrong.total():
         raise RuntimeError(f"The site answered {+wrong}.")
     return time.monotonic() - started
-
-
-@contextmanager
-def serving(site: Site) -> Iterator[int]:
-    """Serve the site under gunicorn while the block runs; yield the port."""
-    with socket.create_server((HOST, 0), backlog=64) as listener:
-        port: int = listener.getsockname()[1]
-        process = subprocess.Popen(
-            [
-                *(sys.executable, "-m", "gunicorn", "tests.benchmarks.web:make_application()"),
-                *("--bind", f"fd://{listener.fileno()}", "--worker-class", "gthread"),
-                *("--workers", "2", "--threads", "4", "--keep-alive", "60"),
-                *("--log-level", "warning", "--no-control-socket"),
-            ],
-            env=child_environment() | site.order_of(PRODUCER).environment(),
-            pass_fds=[listener.fileno()],
-            start_new_session=True,
-        )
-    try:
-        yield port
-    finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(STOP)
-        finally:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
 
 
 if __name__ == "__main__":

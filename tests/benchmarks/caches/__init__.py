@@ -1,0 +1,1 @@
+"""Caches beside each other, each in a process, an environment and on a server of its own."""

@@ -1,0 +1,1 @@
+"""A page with five cached reads, on plain django-redis, on TieredCache, and without the reads."""

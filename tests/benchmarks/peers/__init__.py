@@ -1,0 +1,1 @@
+"""What the comparisons share: environments of the peers, processes that measure, claims, tables."""
