@@ -49,10 +49,10 @@ CONTENDERS = {
         shared=False,
     ),
     "vcache": Contender(
-        "django-vcache",
+        "django-vcache, client-side caching",
         "django_vcache.backend.ValkeyCache",
         environment="django-vcache",
-        options=(("CLIENT_SIDE_CACHE", {"MAX_SIZE": ENTRIES}),),
+        options=(("CLIENT_SIDE_CACHE", {"ENABLED": True, "MAX_SIZE": ENTRIES}),),
     ),
     "django-redis-csc": Contender("django-redis, client-side caching", DJANGO_REDIS, tracked=True),
     "django-csc": Contender("Django's RedisCache, client-side caching", DJANGO, tracked=True),

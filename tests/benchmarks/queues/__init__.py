@@ -1,0 +1,1 @@
+"""Queues beside each other: the same job, one worker of two processes."""
