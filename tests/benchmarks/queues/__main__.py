@@ -1,4 +1,4 @@
-"""Compare queues in one run: commands of a job, jobs a second, duplicates, what an idle worker sends.
+"""Compare queues in one run: commands of a job, jobs a second, duplicates, idle workers.
 
     python -m tests.benchmarks.queues [--quick] [--json] [--only ours,celery]
                                       [--environments DIR | --here]
@@ -18,12 +18,10 @@ from tests.benchmarks.peers import report
 from tests.benchmarks.peers.child import Failed
 from tests.benchmarks.peers.environments import DEFAULT, Environments, NotInstalled
 from tests.benchmarks.queues.contenders import CONTENDERS
-from tests.benchmarks.queues.site import Site
+from tests.benchmarks.queues.site import SETTLED, Site
 
-WARM = 100  # jobs until every process has connected
 DUPLICATES = 50
 QUIET = 1.0  # seconds without a job that runs: none is left
-SETTLED = 0.5  # seconds for what follows the last job
 
 
 def main() -> None:
@@ -71,10 +69,6 @@ def main() -> None:
 
 def measure(site: Site, row: dict[str, Any], jobs: int) -> None:
     """Send jobs twice, and then duplicates."""
-    site.producer.ask("send", numbers=list(range(WARM)))
-    site.wait(lambda runs: len(runs) >= WARM)
-    time.sleep(SETTLED)
-    site.forget()
     with site.wire() as wire:
         site.producer.ask("send", numbers=list(range(jobs)), within=300)
         site.wait(lambda runs: len(runs) >= jobs)
@@ -105,8 +99,6 @@ def watch_idle(pythons: dict[str, str], rows: dict[str, Any], seconds: float) ->
         wires = {}
         for name, python in pythons.items():
             site = stack.enter_context(Site(name, python))
-            site.producer.ask("send", numbers=list(range(WARM)))
-            site.wait(lambda runs: len(runs) >= WARM)
             wires[name] = stack.enter_context(site.wire())
         time.sleep(QUIET)
         for wire in wires.values():

@@ -1,4 +1,4 @@
-"""The job, as each library has it; the environment says which. Producers and workers import this."""
+"""The job, as each library has it; the environment says which. Producers and workers use it."""
 
 import os
 import time

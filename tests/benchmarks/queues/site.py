@@ -23,6 +23,8 @@ PRODUCER = "tests.benchmarks.queues.producer"
 STALL = 60.0  # seconds without a job that runs until it is given up
 STOP = 10.0  # seconds for a worker to end
 POLL = 0.02
+WARM = 100  # jobs until every process has connected
+SETTLED = 0.5  # seconds for what follows the last job
 
 
 class Site:
@@ -52,8 +54,10 @@ class Site:
             log = stack.enter_context(Path(directory, "worker.log").open("w+"))
             self._worker = stack.enter_context(self._start(variables, log))
             self._log = log
-            self.producer = stack.enter_context(Child(self._python, PRODUCER, variables=variables))
-            self.producer.ask("ready")
+            with self._produce(variables) as first:  # what it learns of no worker is not remembered
+                self.warm_up(first)
+            self.producer = stack.enter_context(self._produce(variables))
+            self.warm_up(self.producer)
             self._stack = stack.pop_all()
         return self
 
@@ -85,6 +89,16 @@ class Site:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+
+    def _produce(self, variables: dict[str, str]) -> Child:
+        return Child(self._python, PRODUCER, variables=variables)
+
+    def warm_up(self, producer: Child) -> None:
+        """Let a producer and the worker's processes connect."""
+        producer.ask("send", numbers=list(range(WARM)))
+        self.wait(lambda runs: len(runs) >= WARM)
+        time.sleep(SETTLED)
+        self.forget()
 
     def wire(self) -> Wire:
         """Return a counter of what is sent to the server."""
