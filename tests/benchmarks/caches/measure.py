@@ -19,7 +19,6 @@ from tests.benchmarks.peers.environments import Environments, NotInstalled
 from tests.benchmarks.peers.report import note
 
 SUBJECT = "tests.benchmarks.caches.subject"
-PROCESSES = 4
 LOST = 2.0  # seconds after the last write until a version counts as never seen
 SETTLED = 0.2  # seconds for what was written elsewhere to be known
 
@@ -30,24 +29,30 @@ class Plan:
 
     Args:
         rounds: in which the contenders take turns; the best of each is kept.
-        loops: hits in a round.
+        looping: seconds of a round for hits.
         calls: of an operation that is timed by itself, in a round.
         seconds: of a throughput.
+        shots: of those; the best is kept.
+        processes: that read at the same time.
         entries: kept, to weigh them.
         versions: of the key that another process writes.
         rate: of those writes, a second.
     """
 
     rounds: int = 7
-    loops: int = 20_000
+    looping: float = 0.2
     calls: int = 500
-    seconds: float = 1.0
+    seconds: float = 0.5
+    shots: int = 4
+    processes: int = 4
     entries: int = 20_000
     versions: int = 500
     rate: float = 100.0
 
 
-QUICK = Plan(rounds=3, loops=2_000, calls=50, seconds=0.1, entries=500, versions=20)
+QUICK = Plan(
+    rounds=2, looping=0.02, calls=50, seconds=0.1, processes=2, entries=500, versions=20, shots=1
+)
 
 
 class Running:
@@ -123,7 +128,10 @@ def parts(plan: Plan) -> list[tuple[str, Callable[[Running], None]]]:
             for number in rounds
         ),
         ("commands", partial(commands, plan)),
-        *((f"throughput, round {number + 1}", partial(throughput, plan)) for number in range(2)),
+        *(
+            (f"throughput, round {number + 1}", partial(throughput, plan))
+            for number in range(plan.shots)
+        ),
         ("staleness", partial(staleness, plan)),
         ("memory", partial(memory, plan)),
     ]
@@ -138,14 +146,12 @@ def hold(one: Running) -> None:
 
 
 def loops(one: Running, plan: Plan) -> None:
-    # Of those that ask the server, a tenth says as much.
-    calls = plan.loops if one.row.get("hit_ns", 0) < 20_000 else plan.loops // 10
     for name, key, fresh in (
         ("hit_ns", "hot-str", False),
         ("fresh_key_ns", "hot-str", True),
         ("dict_ns", "hot-dict", False),
     ):
-        took = one.child().ask("loop", key=key, calls=calls, fresh=fresh)
+        took = one.child().ask("loop", key=key, seconds=plan.looping, fresh=fresh)
         one.row[name] = min(took, one.row.get(name, took))
 
 
@@ -182,16 +188,17 @@ def throughput(plan: Plan, one: Running) -> None:
         got = one.child().ask("throughput", key="hot-str", threads=threads, seconds=plan.seconds)
         found[name] = None if got is None else max(got, found.get(name, 0))
     one.row["connections"] = one.connections()
-    children = [one.child(number) for number in range(PROCESSES)]
+    children = [one.child(number) for number in range(plan.processes)]
     if not CONTENDERS[one.name].shared:
         for child in children:
             child.ask("hold", key="hot-str", value="str")
     for child in children:
-        child.ask("loop", key="hot-str", calls=50, fresh=False)
+        child.ask("loop", key="hot-str", seconds=0.01, fresh=False)
     for child in children:
         child.tell("throughput", key="hot-str", threads=1, seconds=plan.seconds)
     total = sum([child.hear() for child in children])
-    found["4 processes"] = max(total, found.get("4 processes", 0))
+    name = f"{plan.processes} processes"
+    found[name] = max(total, found.get(name, 0))
 
 
 def staleness(plan: Plan, one: Running) -> None:

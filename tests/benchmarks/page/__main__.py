@@ -30,7 +30,7 @@ APPLICATION = "tests.benchmarks.page.site:make_application()"
 CLIENT = "tests.benchmarks.page.client"
 KINDS = {"plain": "django-redis", "tiered": "TieredCache", "none": "no reads"}
 CLIENTS, CONNECTIONS = 2, 2  # processes, and connections of each
-WARM = 200  # requests before anything counts: the tier has begun by then, and holds all
+WARM = 100  # requests before anything counts: the tier has begun by then, and holds all
 
 
 def main() -> None:
@@ -43,7 +43,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print JSON")
     given = parser.parse_args()
     before = report.machine()
-    rounds, seconds = (2, 0.2) if given.quick else (7, 2.0)
+    rounds, seconds = (1, 0.2) if given.quick else (7, 2.0)
     with contextlib.ExitStack() as stack:
         sites = {kind: stack.enter_context(serve(kind)) for kind in KINDS}
         for number in range(rounds):

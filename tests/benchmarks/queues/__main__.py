@@ -39,32 +39,41 @@ def main() -> None:
     names = given.only.split(",") if given.only else list(CONTENDERS)
     if unknown := set(names) - set(CONTENDERS):
         parser.error(f"no such contender: {', '.join(sorted(unknown))}")
-    jobs, idle = (200, 2.0) if given.quick else (2000, 60.0)
+    jobs, idle = (200, 1.0) if given.quick else (1000, 60.0)
     environments = Environments(given.environments, only_here=given.here)
     before = report.machine()
-    rows: dict[str, Any] = {}
-    absent: dict[str, str] = {}
-    pythons: dict[str, str] = {}
-    for name in names:
-        title = CONTENDERS[name].title
-        try:
-            pythons[name] = environments.python(CONTENDERS[name].environment)
-        except NotInstalled as reason:
-            absent[title] = str(reason)
-            continue
-        report.note(title)
-        rows[name] = {"title": title}
-        try:
-            with Site(name, pythons[name]) as site:
-                measure(site, rows[name], jobs)
-        except Failed as reason:
-            rows[name]["failed"] = str(reason)
-    report.note(f"idle workers, {idle:.0f} s")
-    watch_idle(
-        {name: pythons[name] for name, row in rows.items() if "failed" not in row}, rows, idle
-    )
+    with contextlib.ExitStack() as stack:
+        sites, rows, absent = start(names, environments, stack, jobs)
+        report.note(f"idle workers, {idle:.0f} s")
+        watch_idle(sites, rows, idle)
     result = {"machine": before, "rows": rows, "absent": absent, "claims": []}
     report.show("Queues", result, as_json=given.json, sections=sections(rows))
+
+
+def start(
+    names: list[str], environments: Environments, stack: contextlib.ExitStack, jobs: int
+) -> tuple[dict[str, Site], dict[str, Any], dict[str, str]]:
+    """Measure one after the other; return the sites that go on, the rows, and who is absent."""
+    sites: dict[str, Site] = {}
+    rows: dict[str, Any] = {}
+    absent: dict[str, str] = {}
+    for name in names:
+        contender = CONTENDERS[name]
+        try:
+            python = environments.python(contender.environment)
+        except NotInstalled as reason:
+            absent[contender.title] = str(reason)
+            continue
+        report.note(contender.title)
+        row = rows[name] = {"title": contender.title}
+        try:
+            site = stack.enter_context(Site(name, python))
+            measure(site, row, jobs)
+        except Failed as reason:
+            row["failed"] = str(reason)
+        else:
+            sites[name] = site
+    return sites, rows, absent
 
 
 def measure(site: Site, row: dict[str, Any], jobs: int) -> None:
@@ -93,16 +102,10 @@ def measure(site: Site, row: dict[str, Any], jobs: int) -> None:
     row["duplicates_queued"] = len(runs) - 1
 
 
-def watch_idle(pythons: dict[str, str], rows: dict[str, Any], seconds: float) -> None:
-    """Watch all workers at the same time, after each has run a few jobs."""
+def watch_idle(sites: dict[str, Site], rows: dict[str, Any], seconds: float) -> None:
+    """Watch all workers at the same time."""
     with contextlib.ExitStack() as stack:
-        wires = {}
-        for name, python in pythons.items():
-            site = stack.enter_context(Site(name, python))
-            wires[name] = stack.enter_context(site.wire())
-        time.sleep(QUIET)
-        for wire in wires.values():
-            wire.restart()
+        wires = {name: stack.enter_context(site.wire()) for name, site in sites.items()}
         time.sleep(seconds)
         for name, wire in wires.items():
             sent = wire.counts().commands.total()
