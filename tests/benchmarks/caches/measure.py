@@ -146,13 +146,14 @@ def hold(one: Running) -> None:
 
 
 def loops(one: Running, plan: Plan) -> None:
-    for name, key, fresh in (
-        ("hit_ns", "hot-str", False),
-        ("fresh_key_ns", "hot-str", True),
-        ("dict_ns", "hot-dict", False),
+    for name, key, through in (
+        ("hit_ns", "hot-str", "constant"),
+        ("fresh_key_ns", "hot-str", "fresh"),
+        ("handler_ns", "hot-str", "handler"),
+        ("dict_ns", "hot-dict", "constant"),
     ):
-        took = one.child().ask("loop", key=key, seconds=plan.looping, fresh=fresh)
-        one.row[name] = min(took, one.row.get(name, took))
+        took = one.child().ask("loop", key=key, seconds=plan.looping, through=through)
+        one.row[name] = None if took is None else min(took, one.row.get(name, took))
 
 
 def operations(plan: Plan, number: int, one: Running) -> None:
@@ -193,7 +194,7 @@ def throughput(plan: Plan, one: Running) -> None:
         for child in children:
             child.ask("hold", key="hot-str", value="str")
     for child in children:
-        child.ask("loop", key="hot-str", seconds=0.01, fresh=False)
+        child.ask("loop", key="hot-str", seconds=0.01, through="constant")
     for child in children:
         child.tell("throughput", key="hot-str", threads=1, seconds=plan.seconds)
     total = sum([child.hear() for child in children])

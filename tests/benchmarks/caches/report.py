@@ -79,13 +79,13 @@ def sections(result: dict[str, Any]) -> Iterator[str]:
 def tables(rows: Rows) -> Iterator[str]:
     yield table(
         "A hit at the backend, ns, best round; \"x\" is LocMemCache's time by this one's",
-        ["", "constant key", "x", "fresh key", "x", "dict", "x", "isolates"],
+        ["", "constant key", "x", "fresh key", "x", "caches[...]", "x", "dict", "x", "isolates"],
         [
             [
                 rows[key]["title"],
                 *(
                     cell
-                    for name in ("hit_ns", "fresh_key_ns", "dict_ns")
+                    for name in ("hit_ns", "fresh_key_ns", "handler_ns", "dict_ns")
                     for cell in (
                         figure(rows, key, name),
                         ratio(figure(rows, "locmem", name), figure(rows, key, name)),

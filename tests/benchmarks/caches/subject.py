@@ -118,8 +118,8 @@ class Subject:
             "cpu_us": cpu / count * 1e6,
         }
 
-    def loop(self, key: str, seconds: float, fresh: bool) -> float:
-        return self._cache.loop(key, seconds, fresh=fresh)
+    def loop(self, key: str, seconds: float, through: str) -> float | None:
+        return self._cache.loop(key, seconds, through)
 
     def throughput(self, key: str, threads: int, seconds: float) -> float | None:
         return self._cache.throughput(key, threads, seconds)

@@ -10,6 +10,11 @@ from typing import Any
 LIFETIME = 600  # seconds
 STEP = 0.0005  # seconds between two looks at a key that another process writes
 BLOCK = 0.001  # seconds
+STATEMENTS = {
+    "constant": 'get("{key}")',
+    "fresh": 'get(f"{{head}}-{tail}")',  # the key is made for each hit
+    "handler": 'caches["default"].get("{key}")',
+}
 Seen = dict[int, float]
 
 
@@ -55,12 +60,14 @@ class Direct:
             took.append(clock() - began)
         return took
 
-    def loop(self, key: str, seconds: float, *, fresh: bool) -> float:
-        """Return the nanoseconds of a hit; with a fresh key, its string is made for each."""
+    def loop(self, key: str, seconds: float, through: str) -> float | None:
+        """Return the nanoseconds of a hit, through one of `STATEMENTS`."""
+        from django.core.cache import caches
+
         head, _, tail = key.partition("-")
-        statement = f'get(f"{{head}}-{tail}")' if fresh else f'get("{key}")'
-        timer = timeit.Timer(statement, globals={"get": self.get, "head": head})
-        return best(timer.timeit, seconds)
+        names = {"get": self.get, "head": head, "caches": caches}
+        statement = STATEMENTS[through].format(key=key, tail=tail)
+        return best(timeit.Timer(statement, globals=names).timeit, seconds)
 
     def throughput(self, key: str, threads: int, seconds: float) -> float | None:
         """Return the hits a second that so many threads have together."""
@@ -126,7 +133,10 @@ class Awaited:
             took.append(clock() - began)
         return took
 
-    def loop(self, key: str, seconds: float, *, fresh: bool) -> float:
+    def loop(self, key: str, seconds: float, through: str) -> float | None:
+        if through == "handler":
+            return None  # Django knows nothing of it
+        fresh = through == "fresh"
         return best(lambda calls: self._run(self._hits(key, calls, fresh)), seconds)
 
     async def _hits(self, key: str, calls: int, fresh: bool) -> float:
