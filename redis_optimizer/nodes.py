@@ -144,8 +144,10 @@ class ClusterChannel:
 
     def _run(self) -> None:
         retry = pause = RETRY_FIRST
-        while not self._stopping.is_set():
+        while True:
             self._news.clear()
+            if self._stopping.is_set():  # after that: who stops it makes news
+                return
             try:
                 # One node may be news for long, such as one that a slot is moving to.
                 pause = RETRY_FIRST if self._look() else min(2 * pause, RETRY_LONGEST)

@@ -94,6 +94,21 @@ def test_what_is_news_for_long_is_looked_at_now_and_then(
     assert listener.count("down") == 0
 
 
+def test_it_ends_when_it_is_stopped_as_it_begins_to_look(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    channel = ClusterChannel(cluster, "tests", desk, "tests")
+
+    class News(threading.Event):
+        def clear(self) -> None:
+            channel.stop()
+            super().clear()
+
+    monkeypatch.setattr(channel, "_news", News())
+    assert channel.subscribe(Listener(redis.Redis()))
+    wait_until(lambda: CLIENT_NAME not in {thread.name for thread in threading.enumerate()})
+
+
 def test_where_no_more_threads_are_to_be_had_those_there_are_end(
     listen: Any, node: ClusterNode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
