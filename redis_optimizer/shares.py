@@ -8,7 +8,7 @@ from redis.connection import ConnectionPool
 
 from redis_optimizer.channel import Refused
 from redis_optimizer.connections import Address
-from redis_optimizer.link import write_probe
+from redis_optimizer.probe import write_probe
 from redis_optimizer.subscriber import Subscriber
 from redis_optimizer.topology import Topology
 
