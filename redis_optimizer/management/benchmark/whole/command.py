@@ -82,17 +82,18 @@ def run(options: dict[str, Any], stream: TextIO | None) -> Whole:
         return measure(title, endpoints, path=paths, cookie=cookie, **chosen)
 
     def hold() -> Iterator[Row]:
-        yield from claims.hold_cache(measure("Cache", cache, requests=options["requests"]))
-        yield from claims.hold_jobs(measure("Jobs", jobs, jobs=options["jobs"], case=CASES))
+        # Those of the project first: what may be missing there is said before minutes are spent.
         health = options["health_path"] and [options["health_path"]]
         yield from claims.hold_endpoints(poll("Health checks", health), claims.HEALTH)
         if options["path"]:
             api = poll("API", options["path"], options["cookie"])
             yield from claims.hold_endpoints(api, claims.API)
+        for name, subject in project_subjects().items():
+            measure(name.capitalize(), subject, seconds=options["seconds"])
+        yield from claims.hold_cache(measure("Cache", cache, requests=options["requests"]))
+        yield from claims.hold_jobs(measure("Jobs", jobs, jobs=options["jobs"], case=CASES))
 
     rows = list(hold())
-    for name, subject in project_subjects().items():
-        measure(name.capitalize(), subject, seconds=options["seconds"])
     if options["growth"]:
         measure("Growth", growth)
     return Whole(sorted(rows, key=lambda row: claims.CLAIMS.index(row.claim)), parts)
