@@ -46,7 +46,7 @@ def add_arguments(parser: CommandParser) -> None:
     add("--health-path", help="of the health check (health/ of redis_optimizer.urls)")
     add("--host", help="what requests are for (the first of ALLOWED_HOSTS)")
     add("--cookie", default="", help="a Cookie header for the API")
-    add("--requests", type=int, default=50_000, help="of the cache (50,000)")
+    add("--requests", type=int, default=100_000, help="of the cache (100,000)")
     add("--jobs", type=int, default=2000, help="in each case (2,000)")
     add("--clients", type=int, default=50, help="that poll endpoints (50)")
     add("--interval", type=float, default=30, help="seconds between two polls of a client (30)")
