@@ -18,7 +18,7 @@ from tests.servers import wait_until
 ROOT = Path(__file__).resolve().parent.parent.parent
 ADDRESS = "127.0.0.1:6379"  # of the server, on the page
 MOST_LINES = 10
-NUMBERS = "No One Two Three Four Five Six Seven Eight Nine Ten".split()
+NUMBERS = ["No", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine", "Ten"]
 WAIT = 60  # seconds until a process must be ready, or have ended
 # What somebody does in a browser: the site, the health endpoint, and the page in the admin.
 VISIT = """
