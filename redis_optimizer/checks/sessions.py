@@ -64,7 +64,7 @@ def _check_clearing(alias: str, backend: Any) -> list[CheckMessage]:
         Warning(
             f'CACHES["{alias}"] holds sessions, and {what}',
             hint="Give sessions an alias of their own, which SESSION_CACHE_ALIAS names, in another "
-            "database of the server, such as redis://host:6379/1. A cluster has but one: take "
+            "database of the server, such as redis://host:6379/2. A cluster has but one: take "
             "another server.",
             id="redis_optimizer.W005",
         )
