@@ -9,6 +9,7 @@ from django.core.cache import caches
 from django.core.checks import CheckMessage, Tags, Warning, register
 from django_redis.cache import RedisCache
 
+from redis_optimizer.cache.cluster import ClusterClient
 from redis_optimizer.cache.tiered import TieredCache
 from redis_optimizer.checks.caches import check_settings
 from redis_optimizer.conf import cache_settings
@@ -63,7 +64,8 @@ def _check_clearing(alias: str, backend: Any) -> list[CheckMessage]:
         Warning(
             f'CACHES["{alias}"] holds sessions, and {what}',
             hint="Give sessions an alias of their own, which SESSION_CACHE_ALIAS names, in another "
-            "database of the server, such as redis://host:6379/1.",
+            "database of the server, such as redis://host:6379/2. A cluster has but one: take "
+            "another server.",
             id="redis_optimizer.W005",
         )
     ]
@@ -88,6 +90,8 @@ def _databases(backend: Any) -> set[tuple[object, ...]]:
     if not isinstance(backend, RedisCache):
         return set()
     try:
+        if isinstance(backend.client, ClusterClient):  # to get its pools would ask a node
+            return {(backend.client.cluster,)}
         made: Any = backend.client.connect()  # which connects nothing yet
         clients = made.values() if isinstance(made, dict) else [made]
         return {database_of(client.connection_pool) for client in clients}

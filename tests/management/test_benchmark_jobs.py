@@ -23,6 +23,7 @@ def run(**options: Any) -> str:
     return out.getvalue()
 
 
+@pytest.mark.minutes
 def test_every_case_does_the_same_work_on_both_sides_and_counts_it() -> None:
     """One test, because the run takes a minute and each process of pytest would make its own."""
     report: dict[str, Any] = json.loads(run(json=True))

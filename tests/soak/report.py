@@ -26,8 +26,8 @@ class Report:
             its connection is broken.
         drained: Seconds until the last job had run, after the last fault; None: it never has.
         growth: MiB that each process grew by, from the first third of the run to the last.
-        connections: For each server how many there were at most before the first fault, and how
-            many there are after the last.
+        connections: For each server how many a crowd needs before the first fault, and after the
+            last.
         threads: For each process that has more than ever before the first fault: then, and now.
         locks: Those that are left when all is over.
         restarts: How often a supervisor started a process again, by its name.
@@ -86,7 +86,7 @@ class Report:
         for name, (before, after) in self.connections.items():
             # A crowd does not have each thread of each process ask at the very same time.
             if after > before + self.plan.webs:
-                found.append(f"{name} has {after} connections, and had {before} at most")
+                found.append(f"{name} has {after} connections, and had {before}")
         for name, (threads, now) in self.threads.items():
             found.append(f"{name} has {now} threads, and had {threads} at most")
         if self.locks:
@@ -96,6 +96,8 @@ class Report:
             found.append(f"processes did not end: {unended}")
         if wrong:
             found.append(f"processes ended with {wrong}")
+        if "web" in self.restarts:  # a worker may end, see docs/reliability.rst
+            found.append(f"web ended by itself, {self.restarts['web']} times")
         if self.left:
             found.append(f"processes are left: {self.left}")
         return found
@@ -128,7 +130,7 @@ class Report:
                 f"of {len(self.growth)}; limit {self.plan.growth:g}"
             )
         for name, (before, after) in self.connections.items():
-            lines.append(f"connections: {name}: {before} at most before, {after} after")
+            lines.append(f"connections: {name}: {before} before, {after} after")
         lines += [
             f"threads: {len(self.threads)} processes have more than before",
             f"locks: {len(self.locks)} left",

@@ -13,6 +13,7 @@ from .run import BOUNDS, soak
 
 
 @pytest.mark.slow
+@pytest.mark.minutes
 def test_a_site_survives_every_fault(tmp_path: Path) -> None:
     seed = random.SystemRandom().randrange(10**6)
     plan = Plan(minutes=len(FAULTS) * Plan.every / 60, seed=seed)
