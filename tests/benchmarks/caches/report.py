@@ -78,7 +78,8 @@ def sections(result: dict[str, Any]) -> Iterator[str]:
 
 def tables(rows: Rows) -> Iterator[str]:
     yield table(
-        "A hit at the backend, ns, best round; \"x\" is LocMemCache's time by this one's",
+        "A hit, ns, by the backend's own method or through caches[...]; the best of short blocks\n"
+        '("x" is how many times as long LocMemCache takes)',
         ["", "constant key", "x", "fresh key", "x", "caches[...]", "x", "dict", "x", "isolates"],
         [
             [
