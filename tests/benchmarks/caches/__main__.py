@@ -26,19 +26,24 @@ def main() -> None:
     )
     parser.add_argument("--quick", action="store_true", help="little of each: to see that it works")
     parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.add_argument("--only", help=f"of {', '.join(CONTENDERS)}")
+    choices = [*CONTENDERS, *stores.STORES]
+    parser.add_argument("--only", help=f"of {', '.join(choices)}")
     parser.add_argument("--environments", type=Path, default=DEFAULT, metavar="DIR")
     parser.add_argument("--here", action="store_true", help="no peer that must be installed")
     given = parser.parse_args()
-    names = given.only.split(",") if given.only else list(CONTENDERS)
-    if unknown := set(names) - set(CONTENDERS):
+    names = given.only.split(",") if given.only else choices
+    if unknown := set(names) - set(choices):
         parser.error(f"no such contender: {', '.join(sorted(unknown))}")
     environments = Environments(given.environments, only_here=given.here)
     before = report.machine()
     found: dict[str, Any] = measure.measure(
-        names, environments, measure.QUICK if given.quick else measure.Plan()
+        [name for name in names if name in CONTENDERS],
+        environments,
+        measure.QUICK if given.quick else measure.Plan(),
     )
-    alone = stores.measure(environments, quick=given.quick)
+    alone = stores.measure(
+        [name for name in names if name in stores.STORES], environments, quick=given.quick
+    )
     result = {
         "machine": before,
         "caches": found["rows"],

@@ -19,7 +19,8 @@ from tests.benchmarks.peers.environments import Environments, NotInstalled
 from tests.benchmarks.peers.report import note
 
 SUBJECT = "tests.benchmarks.caches.subject"
-LOST = 2.0  # seconds after the last write until a version counts as never seen
+LOST = 30.0  # seconds after the last write until a version counts as never seen
+NOT_SHARED = 1.0  # the same where there is nothing to wait for
 SETTLED = 0.2  # seconds for what was written elsewhere to be known
 
 
@@ -204,7 +205,7 @@ def throughput(plan: Plan, one: Running) -> None:
 
 def staleness(plan: Plan, one: Running) -> None:
     reader, writer = one.child(), one.child(1)
-    lasts = plan.versions / plan.rate + LOST
+    lasts = plan.versions / plan.rate + (LOST if CONTENDERS[one.name].shared else NOT_SHARED)
     reader.tell("watch", key="version", last=plan.versions, seconds=lasts)
     acknowledged = writer.ask("write", key="version", last=plan.versions, rate=plan.rate)
     seen = {int(version): at for version, at in reader.hear().items()}

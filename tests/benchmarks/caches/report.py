@@ -69,8 +69,10 @@ def nearest(rows: Rows, name: str, value: str) -> Claim:
 def sections(result: dict[str, Any]) -> Iterator[str]:
     """Return the tables."""
     rows = result["caches"]
-    yield from tables(rows)
-    yield stores(result["stores"])
+    if rows:
+        yield from tables(rows)
+    if result["stores"]:
+        yield stores(result["stores"])
     failed = [f"{row['title']} failed: {row['failed']}" for row in rows.values() if "failed" in row]
     if failed:
         yield "\n".join(failed)

@@ -7,7 +7,7 @@ import contextlib
 import os
 import sys
 import timeit
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -80,14 +80,14 @@ STORES: dict[str, tuple[str | None, Callable[[int], Store]]] = {
 }
 
 
-def measure(environments: Environments, *, quick: bool) -> dict[str, Any]:
+def measure(names: Iterable[str], environments: Environments, *, quick: bool) -> dict[str, Any]:
     """Return a row for each store, and why others are absent."""
     rows: dict[str, Any] = {}
     absent: dict[str, str] = {}
-    for name, (environment, _) in STORES.items():
+    for name in names:
         note(f"store {name}")
         try:
-            with Child(environments.python(environment), __name__, name) as child:
+            with Child(environments.python(STORES[name][0]), __name__, name) as child:
                 rows[name] = child.ask("measure", quick=quick, within=600)
         except NotInstalled as reason:
             absent[name] = str(reason)

@@ -43,6 +43,8 @@ class Visitor:
         return body
 
     def ask_until(self, end: float) -> None:
+        """Ask again and again, once at least."""
+        self.ask()
         while time.monotonic() < end:
             self.ask()
 
