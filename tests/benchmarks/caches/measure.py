@@ -10,7 +10,7 @@ from typing import Any
 
 import redis
 
-from redis_optimizer.embedded import EmbeddedServer
+from redis_optimizer.embedded import EmbeddedServer, ServerNotStarted
 from redis_optimizer.management.benchmark.server import CommandCounter
 from redis_optimizer.management.benchmark.sockets import process_of
 from tests.benchmarks.caches.contenders import CONTENDERS
@@ -114,7 +114,10 @@ def start(name: str, environments: Environments, stack: Any) -> Running:
         if not found:
             raise NotInstalled("the package has no redis-server")
         binary = str(found[0])
-    server = stack.enter_context(EmbeddedServer(binary=binary))
+    try:
+        server = stack.enter_context(EmbeddedServer(binary=binary))
+    except ServerNotStarted as reason:
+        raise NotInstalled(str(reason)) from None
     return Running(name, python, server, stack)
 
 
