@@ -113,8 +113,8 @@ def _check_alias(alias: str, settings: dict[str, Any]) -> list[CheckMessage]:
             Warning(
                 f'CACHES["{alias}"] is in a cluster, for which BREAKER_AFTER does nothing.',
                 hint='Set OPTIONS["SOCKET_TIMEOUT"] to a second or two instead, and add '
-                '"redis_optimizer.W005" to SILENCED_SYSTEM_CHECKS.',
-                id="redis_optimizer.W005",
+                '"redis_optimizer.W007" to SILENCED_SYSTEM_CHECKS.',
+                id="redis_optimizer.W007",
             )
         )
     if backend.has_breaker and _may_hang(backend.primary()):

@@ -116,4 +116,4 @@ def test_the_system_checks_know_of_it(found: Callable[..., list[str]]) -> None:
     assert found({"L1": {"STALE_IF_ERROR": 5}}) == ["redis_optimizer.E002"]
     assert found({"L1": {"SINGLE_FLIGHT": "fleet"}}) == ["redis_optimizer.E002"]
     assert found({"SENTINELS": [("127.0.0.1", 1)]}) == ["redis_optimizer.E002"]
-    assert found({}, BREAKER_AFTER=3) == ["redis_optimizer.W005"]
+    assert found({}, BREAKER_AFTER=3) == ["redis_optimizer.W007"]
