@@ -22,6 +22,7 @@ from redis_optimizer.connections.cluster_client import (
     telling,
 )
 from redis_optimizer.connections.counting import count_pool
+from redis_optimizer.core.forks import around_fork
 
 __all__ = ["Cluster", "find_cluster"]
 
@@ -252,5 +253,4 @@ def _after_fork_in_child() -> None:
         cluster.abandon()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)
+around_fork(after_in_child=_after_fork_in_child)
