@@ -9,6 +9,7 @@ from django.core.cache import caches
 from django.core.checks import CheckMessage, Tags, Warning, register
 from django_redis.cache import RedisCache
 
+from redis_optimizer.cache.cluster import ClusterClient
 from redis_optimizer.cache.tiered import TieredCache
 from redis_optimizer.checks.caches import check_settings
 from redis_optimizer.conf import cache_settings
@@ -59,11 +60,14 @@ def _check_clearing(alias: str, backend: Any) -> list[CheckMessage]:
         what = "cache.clear() logs everybody out: the alias is the site's own cache."
     else:
         return []
+    place = "in another database of the server, such as redis://host:6379/1."
+    if isinstance(backend.client, ClusterClient):
+        place = "on another server: a cluster has one database."
     return [
         Warning(
             f'CACHES["{alias}"] holds sessions, and {what}',
-            hint="Give sessions an alias of their own, which SESSION_CACHE_ALIAS names, in another "
-            "database of the server, such as redis://host:6379/1.",
+            hint="Give sessions an alias of their own, which SESSION_CACHE_ALIAS names, "
+            f"{place}",
             id="redis_optimizer.W005",
         )
     ]
@@ -87,6 +91,8 @@ def _databases(backend: Any) -> set[tuple[object, ...]]:
     """Return what clear() of a cache empties, where that is known without asking a server."""
     if not isinstance(backend, RedisCache):
         return set()
+    if isinstance(backend.client, ClusterClient):  # it would ask a node which others there are
+        return {("cluster", node) for node in backend.client.cluster.start_nodes}
     try:
         made: Any = backend.client.connect()  # which connects nothing yet
         clients = made.values() if isinstance(made, dict) else [made]

@@ -61,6 +61,15 @@ class TestClearing:
         assert message.id == "redis_optimizer.W005"
         assert "secret" not in f"{message.msg}{message.hint}"
 
+    def test_w005_a_cluster_has_one_database(self) -> None:
+        clustered = {"CLIENT_CLASS": "redis_optimizer.cache.cluster.ClusterClient"}
+        one = alias(location=[URL, "redis://127.0.0.1:2"], KEY_PREFIX="own", OPTIONS=clustered)
+        other = alias(location=URL, OPTIONS=clustered)
+        (message,) = found(sessions=one, default=other)
+        assert message.id == "redis_optimizer.W005"
+        assert 'CACHES["default"]' in message.msg
+        assert "on another server" in (message.hint or "")
+
     @pytest.mark.parametrize("location", [URL + "1", "redis://127.0.0.1:2/0", "unix:///x?db=0"])
     def test_a_database_of_their_own_is_right(self, location: str) -> None:
         assert found(sessions=alias(location=location)) == []
