@@ -66,8 +66,7 @@ def _check_clearing(alias: str, backend: Any) -> list[CheckMessage]:
     return [
         Warning(
             f'CACHES["{alias}"] holds sessions, and {what}',
-            hint="Give sessions an alias of their own, which SESSION_CACHE_ALIAS names, "
-            f"{place}",
+            hint=f"Give sessions an alias of their own, which SESSION_CACHE_ALIAS names, {place}",
             id="redis_optimizer.W005",
         )
     ]
