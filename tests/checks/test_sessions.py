@@ -91,6 +91,12 @@ class TestWriting:
         assert message.level == checks.WARNING
         assert message.msg.startswith('CACHES["sessions"]')
 
+    def test_w006_a_client_that_does_not_let_redis_look(self) -> None:
+        herd = {"CLIENT_CLASS": "django_redis.client.HerdClient"}
+        for backend in (TIERED, PLAIN):
+            own = alias(backend=backend, location=URL + "1", OPTIONS=herd)
+            assert ids(found(sessions=own)) == ["redis_optimizer.W006"]
+
     def test_plain_django_redis_is_right(self) -> None:
         assert found(sessions=alias(backend=PLAIN, location=URL + "1")) == []
 
