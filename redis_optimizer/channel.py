@@ -20,6 +20,7 @@ from redis.connection import ConnectionPool
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoPermissionError, RedisError, ResponseError
 
+from redis_optimizer.connections import is_busy
 from redis_optimizer.link import Event, Invalidated, Link, Message, Pong
 from redis_optimizer.signals import server_lost
 from redis_optimizer.subscriber import Control, Subscriber, merge_prefixes
@@ -367,4 +368,6 @@ def _refusals() -> Iterator[None]:
     try:
         yield
     except ResponseError as error:
+        if is_busy(error):  # as a lost connection: it passes
+            raise
         raise Refused(str(error)) from error

@@ -1,6 +1,7 @@
 """Groups of servers, built from `EmbeddedServer`, and waiting without sleeping blindly."""
 
 import contextlib
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -60,6 +61,36 @@ def connect(server: EmbeddedServer, timeout: float = 2) -> redis.Redis:
         timeout: Seconds that an answer may take.
     """
     return redis.Redis(HOST, server.port, decode_responses=True, socket_timeout=timeout)
+
+
+@contextlib.contextmanager
+def busy(server: EmbeddedServer) -> Iterator[None]:
+    """Have the server run a script inside the block: others are told BUSY."""
+    endless = "while redis.call('EXISTS', 'never') == 0 do end"
+    with connect(server) as client, connect(server, timeout=60) as caller:
+        client.config_set("busy-reply-threshold", 1)
+        # As SCRIPT KILL ends it, that is what its caller is told.
+        running = threading.Thread(target=_run_killed, args=[caller, endless])
+        running.start()
+        try:
+            wait_until(lambda: _is_busy(client))
+            yield
+        finally:
+            client.script_kill()
+            running.join()
+
+
+def _run_killed(client: redis.Redis, script: str) -> None:
+    with contextlib.suppress(redis.ResponseError):
+        client.eval(script, 0)
+
+
+def _is_busy(client: redis.Redis) -> bool:
+    try:
+        client.ping()
+    except redis.ResponseError as error:
+        return str(error).startswith("BUSY")
+    return False
 
 
 class SentinelServer(EmbeddedServer):

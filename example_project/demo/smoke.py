@@ -73,6 +73,8 @@ class Smoke:
             connections = self._count_connections() - others
             with progress.step("  Following changes through all processes"):
                 spread = follow(visitors, site.web.processes, note=progress.note)
+            for visitor in visitors:
+                visitor.client.close()
             with progress.step("  Stopping"):
                 after = wait_done(database, visitors)
                 stop = self._stop(site)

@@ -25,7 +25,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from redis_optimizer.cache.options import PART
 from redis_optimizer.conf import get_settings
-from redis_optimizer.connections import channel_connection, server_of
+from redis_optimizer.connections import channel_connection, is_busy, server_of
 from redis_optimizer.core.breaker import Breaker, State
 from redis_optimizer.core.forks import around_fork
 from redis_optimizer.signals import server_found, server_lost
@@ -133,6 +133,7 @@ class Guard:
         if not is_on(PART):  # it was switched off meanwhile
             return
         is_outage = isinstance(error, _OUTAGES) and not isinstance(error, _ANSWERS)
+        is_outage = is_outage or is_busy(error)
         self._note(failed=is_outage)
         # That all connections are lent says nothing about the server.
         if self._breaker is None or isinstance(error, MaxConnectionsError):

@@ -36,6 +36,7 @@ from redis_optimizer.connections.counting import (
 from redis_optimizer.connections.jobs import celery_settings
 from redis_optimizer.connections.pools import result_pool
 from redis_optimizer.connections.profiles import PROFILES, Profile, find_profile
+from redis_optimizer.connections.refusals import is_busy
 
 __all__ = [
     "CONNECT_TIMEOUT",
@@ -59,6 +60,7 @@ __all__ = [
     "find_cluster",
     "find_profile",
     "handshake_of",
+    "is_busy",
     "logs_in",
     "master_address",
     "newest_connection",

@@ -29,7 +29,7 @@ from redis_optimizer.cache.counts import channel_totals
 from redis_optimizer.cache.outage import PROBE_NAME, Guard, guard_of, guards
 from redis_optimizer.embedded import HOST, EmbeddedServer
 from redis_optimizer.signals import server_found, server_lost
-from tests.servers import wait_until
+from tests.servers import busy, wait_until
 
 from .caches import QUICK, counted, keep, tiered
 from .calls import CALLS as EVERY_CALL
@@ -115,6 +115,24 @@ def test_coroutines_are_refused_as_well(own: EmbeddedServer) -> None:
     for call in (cache.aget("k"), cache.aset("k", 1), cache.aget_many(["k"]), cache.aclear()):
         with pytest.raises(ServerUnavailable):
             asyncio.run(call)
+
+
+def test_a_server_that_is_busy_with_a_script_opens_it_until_that_ends(own: EmbeddedServer) -> None:
+    cache = make(own)
+    with busy(own):
+        for _ in range(3):
+            with pytest.raises(redis.ResponseError, match="BUSY"):
+                cache.ttl("unknown")
+        (guard,) = guards()
+        assert guard.state == "open"
+        probes = guard._breaker._backoff.failures
+        # A probe that is told so as well has not found the server.
+        wait_until(
+            lambda: not guard._breaker.admits() and guard._breaker._backoff.failures > probes
+        )
+        with pytest.raises(ServerUnavailable):
+            cache.ttl("unknown")
+    wait_until(lambda: guard._breaker.admits(), 20)
 
 
 def test_locks_are_refused_as_well(own: EmbeddedServer) -> None:

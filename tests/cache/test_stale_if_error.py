@@ -13,7 +13,7 @@ from django_redis import get_redis_connection
 
 from redis_optimizer.cache import TieredCache, registry
 from redis_optimizer.embedded import EmbeddedServer
-from tests.servers import connect, wait_until
+from tests.servers import busy, connect, wait_until
 
 from .caches import QUICK, QUIET, counted, deaf, is_kept, keep, kill_channels, plain, settle, tiered
 from .calls import outcome
@@ -104,6 +104,17 @@ def test_a_frozen_server(own: EmbeddedServer) -> None:
         assert cache.stats()["stale_served"] == 1
     finally:
         own.thaw()
+
+
+def test_a_server_that_is_busy_with_a_script(own: EmbeddedServer) -> None:
+    cache = warm(own)
+    with busy(own):
+        wait_until(lambda: not is_kept(cache, "k"))
+        for name, (read, expected) in READS.items():
+            assert read(cache) == expected, name
+        with pytest.raises(redis.ResponseError, match="BUSY"):
+            cache.set("other", 1)
+    wait_until(lambda: cache.tier.ready)
 
 
 def test_not_beyond_the_bound(own: EmbeddedServer) -> None:

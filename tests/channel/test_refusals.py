@@ -11,6 +11,7 @@ from redis_optimizer import channel as module
 from redis_optimizer.channel import Channel
 from redis_optimizer.embedded import HOST, EmbeddedServer
 from redis_optimizer.link import Link
+from tests.servers import busy, wait_until
 
 from .listeners import Listener
 
@@ -90,3 +91,18 @@ def test_one_who_comes_later_is_told_at_once(
     finally:
         channel.stop()
     assert first.events[-1] == second.events[-1] == ("down", None)
+
+
+def test_a_script_that_runs_is_none_and_the_channel_is_up_when_it_ends(
+    open_channel: Callable[..., Channel], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "REFUSED_FIRST", 60)
+    with EmbeddedServer() as own, redis.Redis(HOST, own.port) as client:
+        listener = Listener(client)
+        channel = open_channel(client, listener)
+        with busy(own):
+            assert channel._link is not None
+            channel._link.interrupt()
+            wait_until(lambda: "BUSY" in channel.last_error)
+            assert listener.count("refused") == 0
+        listener.wait("up", 2)

@@ -16,7 +16,8 @@ from .test_caches import PLAIN, TIERED, alias
 
 OURS = "redis_optimizer.contrib.sessions"
 DJANGOS = "django.contrib.sessions.backends."
-URL = "redis://127.0.0.1:1/"
+# django-redis keeps a pool for each URL: not one of the tests beside.
+URL = "redis://127.0.0.1:8/"
 LOCMEM = {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}
 
 
@@ -56,7 +57,7 @@ class TestClearing:
         assert "cache.clear()" in message.msg
 
     def test_w005_one_database_however_it_is_named(self) -> None:
-        user = "redis://somebody:secret@127.0.0.1:1"
+        user = "redis://somebody:secret@127.0.0.1:8"
         (message,) = found(sessions=alias(location=user))
         assert message.id == "redis_optimizer.W005"
         assert "secret" not in f"{message.msg}{message.hint}"
@@ -70,7 +71,7 @@ class TestClearing:
         assert 'CACHES["default"]' in message.msg
         assert "on another server" in (message.hint or "")
 
-    @pytest.mark.parametrize("location", [URL + "1", "redis://127.0.0.1:2/0", "unix:///x?db=0"])
+    @pytest.mark.parametrize("location", [URL + "1", "redis://127.0.0.1:9/0", "unix:///x?db=0"])
     def test_a_database_of_their_own_is_right(self, location: str) -> None:
         assert found(sessions=alias(location=location)) == []
 

@@ -115,3 +115,24 @@ def test_gossip_binds_its_queue_as_monitors_do_not() -> None:
 
     assert f"routing_key='{GOSSIP}'" in inspect.getsource(Gossip.get_consumers)
     assert inspect.signature(EventReceiver).parameters["routing_key"].default == "#"
+
+
+def test_a_message_that_was_taken_is_noted_first_and_remembered_then(app: Celery) -> None:
+    assert issubclass(transport.SentinelChannel, transport.Channel)
+    assert "QoS" not in vars(transport.SentinelChannel)
+    assert parameters(transport.QoS.append) == ["self", "message", "delivery_tag"]
+    source = inspect.getsource(transport.QoS.append)
+    assert source.index(".execute()") < source.index("super().append")
+    assert parameters(transport.QoS.restore_by_tag) == ["self", "tag", "client", "leftmost"]
+    assert parameters(transport.Channel._do_restore_message)[1:] == [
+        "payload",
+        "exchange",
+        "routing_key",
+        "pipe",
+        "leftmost",
+    ]
+    assert parameters(transport.QoS.restore_unacked) == ["self", "client"]
+    assert "restore_by_tag" in inspect.getsource(transport.QoS.restore_unacked)
+    assert "self._delivered.clear()" in inspect.getsource(transport.QoS.restore_unacked)
+    assert "self.connection.client" in inspect.getsource(transport.Channel._connparams)
+    assert "restore_by_tag" in inspect.getsource(transport.QoS.reject)

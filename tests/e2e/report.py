@@ -10,6 +10,8 @@ from .plan import TIERED, Plan
 
 # What a call may raise while the server is away, by its name.
 OUTAGES = {"BusyLoadingError", "ConnectionError", "ConnectionInterrupted", "TimeoutError"}
+# And while a cluster changes.
+MOVES = {"ClusterDownError", "ClusterUnavailable", "TryAgainError"}
 
 
 @dataclass
@@ -57,9 +59,12 @@ class Report:
             # One that does not listen is stale in all it reads, up to the bound.
             if tally.stale_share >= self.plan.stale_share and not self.plan.deaf:
                 found.append(f"{tally.stale_share:.2%} of the reads of {role} were stale")
-            if role != TIERED and tally.stale:
+            # In a cluster, a primary answers reads until it has heard that it is none any more.
+            if role != TIERED and tally.stale and not self.plan.cluster:
                 found.append(f"{role} keeps nothing, but {tally.stale} of its reads were stale")
         allowed = OUTAGES if self.plan.faults else set()
+        if self.plan.cluster:
+            allowed = allowed | MOVES
         if wrong := {name: n for name, n in self.errors.items() if name not in allowed}:
             found.append(f"calls failed: {wrong}")
         return found

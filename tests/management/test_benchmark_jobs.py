@@ -23,6 +23,7 @@ def run(**options: Any) -> str:
     return out.getvalue()
 
 
+@pytest.mark.minutes
 def test_every_case_does_the_same_work_on_both_sides_and_counts_it() -> None:
     """One test, because the run takes a minute and each process of pytest would make its own."""
     report: dict[str, Any] = json.loads(run(json=True))
@@ -74,16 +75,12 @@ def assert_ours(side: dict[str, Any]) -> None:
     assert side["stored_results"] == 5 + 3
 
 
-def test_prints_a_table() -> None:
-    text = run(case=["duplicates"])
+def test_prints_a_table_and_shows_progress_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:
+    text = run(case=["duplicates", "blocks"], verbosity=1)
     assert f"{JOBS} jobs in batches of {BATCH}; a worker with 2 children" in text
     row = next(line for line in text.splitlines() if line.startswith("  a duplicate, producer"))
     assert row.split()[-2:] == ["3.00", "1.000"]
     assert "idle worker" not in text
-
-
-def test_shows_progress_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:
-    run(case=["blocks"], verbosity=1)
     assert f"Celery: one by one in batch(), producer alone: {JOBS} of {JOBS} jobs" in (
         capsys.readouterr().err
     )

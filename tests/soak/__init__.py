@@ -1,0 +1,1 @@
+"""A site under load, with faults: `python -m tests.soak`, see docs/reliability.rst."""
