@@ -242,7 +242,7 @@ class Outbox:
             self._forker = 0
             self._release()
         with self._wake:
-            self._forks -= 1
+            self._forks = max(self._forks - 1, 0)  # it may have been made during the fork
             if self._shelf.jobs:
                 self._ensure_thread()
 

@@ -333,6 +333,12 @@ def test_two_forks_at_the_same_time_hold_nothing_back_afterwards(
     wait_until(lambda: sorted(id for sent in broker.sent[1:] for id in sent) == ["d", "e"])
 
 
+def test_an_outbox_that_is_made_during_a_fork_sends(outbox: Outbox, broker: Broker) -> None:
+    outbox.resume_after_fork()
+    fill(outbox, "a", timeout=0.0)
+    wait_until(lambda: broker.sent == [["a"]])
+
+
 def test_a_job_may_be_taken_out_while_it_is_here(outbox: Outbox, broker: Broker) -> None:
     fill(outbox, "ab")
     taken = outbox.remove("a")
