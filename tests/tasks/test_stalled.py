@@ -109,7 +109,8 @@ def test_an_answer_that_is_still_to_be_read_is_not_overdue(channel: Any, clock: 
     stall = Stall(channel)
     set_wait(channel, 100)
     sock = waiting(channel)
-    with redis.Redis.from_url(channel.connection.client.as_uri()) as other:
+    connection = waiting_connection(channel)
+    with redis.Redis(connection.host, connection.port) as other:
         other.lpush("jobs", b"a job")
     wait_until(lambda: select.select([sock], [], [], 0)[0])
     clock.now = 1e9
