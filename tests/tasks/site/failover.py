@@ -16,7 +16,7 @@ from tests.tasks.site import runs
 AWAY = (OperationalError, RedisError, OSError, ResultTimeoutError)
 PATIENT = 60.0  # seconds
 ASK_AGAIN = 5.0  # seconds
-RUNS = 5.0  # seconds of `once`: on a busy machine its like may be called for that much later
+RUNS = 2.0  # seconds of `once`: on a busy machine its like may be called for that much later
 
 
 @shared_task(bind=True, base=OptimizedTask, batch_size=20, batch_timeout=0.05)
