@@ -8,22 +8,15 @@ from redis.connection import AbstractConnection, ConnectionPool
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoPermissionError, RedisError, ResponseError
 
-from redis_optimizer.connections import (
-    channel_connection,
-    master_address,
-    newest_connection,
-)
+from redis_optimizer.connections import channel_connection, master_address, newest_connection
 from redis_optimizer.internals import interrupt, receive_pushes
 
-__all__ = ["Event", "Invalidated", "Link", "Message", "Pong", "write_probe"]
+__all__ = ["Event", "Invalidated", "Link", "Message", "Pong"]
 
 _REPLACE: Final = """\
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 redis.call('SET', KEYS[1], ARGV[2])
 return 1"""
-
-PROBE_LIFETIME: Final = 1000
-"""Milliseconds."""
 
 _CLUSTER_INFO: Final = "CLUSTER INFO"
 _RESP2_CHANNEL: Final = b"__redis__:invalidate"
@@ -294,27 +287,6 @@ class Link:
                 raise RedisConnectionError("The server stopped sending invalidations.")
             case _:
                 return None
-
-
-def write_probe(pool: ConnectionPool, key: str, timeout: float) -> None:
-    """Write a key that lives for a second, on a connection of its own.
-
-    While others read, the pool would open one more connection for this, and keep it.
-
-    Args:
-        pool: The pool that the data goes through.
-        key: The key.
-        timeout: Seconds that it may take.
-
-    Raises:
-        redis.exceptions.RedisError, OSError: when the connection is lost, or the server refuses.
-    """
-    connection = channel_connection(pool, protocol=2, timeout=timeout)  # it needs no HELLO
-    try:
-        connection.send_command("SET", key, "", "PX", PROBE_LIFETIME)
-        connection.read_response()
-    finally:
-        connection.disconnect()
 
 
 def _said(info: bytes | str) -> str:

@@ -143,19 +143,24 @@ class ClusterChannel:
     # The thread
 
     def _run(self) -> None:
-        retry = RETRY_FIRST
-        while not self._stopping.is_set():
+        retry = pause = RETRY_FIRST
+        while True:
             self._news.clear()
+            if self._stopping.is_set():  # after that: who stops it makes news
+                return
             try:
-                self._look()
+                # One node may be news for long, such as one that a slot is moving to.
+                pause = RETRY_FIRST if self._look() else min(2 * pause, RETRY_LONGEST)
             except Exception as error:  # whatever went wrong, it is looked at again
                 self._error = f"{type(error).__name__}: {error}"
                 logger.debug("The cluster could not be looked at: %s", self._error)
                 self._close()
             if self._settles(within=retry):
                 retry = RETRY_FIRST
-                self._news.wait()
-                self._stopping.wait(RETRY_FIRST)  # where there is news, there may be more of it
+                if not self._news.wait(RETRY_LONGEST):
+                    pause = RETRY_FIRST
+                    self._news.wait()
+                self._stopping.wait(pause)  # where there is news, there may be more of it
             else:
                 retry = min(2 * retry, RETRY_LONGEST)
 
@@ -168,26 +173,27 @@ class ClusterChannel:
             self._settled.clear()
         return is_settled or self._stopping.is_set()
 
-    def _look(self) -> None:
+    def _look(self) -> bool:
+        """Look at the cluster, and say whether all begins anew."""
         with self._lock:
             known = self._topology
             subscribers = list(self._subscribers)
         if not subscribers:
-            return
+            return False
         timeout = min(subscriber.max_staleness for subscriber in subscribers)
         found = discover(self._cluster, list(self._channels), timeout)
         if found == known:
-            return
+            return False
         self._close()
         with self._lock:
             if self._stopping.is_set() or len(subscribers) != len(self._subscribers):
-                return
+                return True
             self._topology = found
             owner = found.owner(self._control_key)
             self._wholes = [Whole(s, len(found.primaries), self) for s in subscribers]
-            self._channels = {
-                node: self._open(found, node, has_control=node == owner) for node in found.primaries
-            }
+            for node in found.primaries:  # one by one: no more threads may be had for the next
+                self._channels[node] = self._open(found, node, has_control=node == owner)
+        return True
 
     def _open(self, topology: Topology, node: Address, *, has_control: bool) -> Channel:
         def check(said: str) -> None:

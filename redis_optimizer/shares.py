@@ -8,7 +8,7 @@ from redis.connection import ConnectionPool
 
 from redis_optimizer.channel import Refused
 from redis_optimizer.connections import Address
-from redis_optimizer.link import write_probe
+from redis_optimizer.probe import write_probe
 from redis_optimizer.subscriber import Subscriber
 from redis_optimizer.topology import Topology
 
@@ -67,6 +67,8 @@ class Whole:
             self._refused.pop(node, None)
             self._is_up = False
             self.subscriber.on_down()
+            for reason in list(self._refused.values())[:1]:  # of another one, which stays refused
+                self.subscriber.on_refused(reason)
         self._listener.tell_lost()
 
     def refuse(self, node: Address, reason: str) -> None:

@@ -9,7 +9,6 @@ import shutil
 import subprocess
 import sys
 import tarfile
-import textwrap
 import zipfile
 from pathlib import Path
 from typing import NamedTuple
@@ -18,6 +17,7 @@ import pytest
 
 import redis_optimizer
 from redis_optimizer.embedded import EmbeddedServer
+from tests.docs.pages import read_blocks
 
 pytestmark = pytest.mark.slow
 
@@ -139,20 +139,24 @@ def test_the_wheel_alone_runs_by_the_quick_start(
     installed = tmp_path / "installed"
     with zipfile.ZipFile(built.wheel) as archive:
         archive.extractall(installed)
-    steps = re.findall(
-        r"\.\. code-block:: python\n\n((?: {7,}.*\n|\n)+)",
-        (ROOT / "docs/quickstart.rst").read_text(),
-    )
-    (installed / "quick_settings.py").write_text(
+    (shown,) = [
+        block.code
+        for block in read_blocks("quickstart.rst")
+        if block.caption == "mysite/settings.py, at the end"
+    ]
+    project = installed / "mysite"
+    project.mkdir()
+    (project / "__init__.py").touch()
+    (project / "settings.py").write_text(
         'SECRET_KEY = "only-for-tests"\n'
         'INSTALLED_APPS = ["django.contrib.staticfiles"]\n'
+        "MIDDLEWARE = []\n"
         'STATIC_URL = "static/"\n'
         'TEMPLATES = [{"BACKEND": "django.template.backends.django.DjangoTemplates",'
-        ' "APP_DIRS": True}]\n'
-        + "".join(map(textwrap.dedent, steps)).replace("redis://127.0.0.1:6379/0", server.url)
+        ' "APP_DIRS": True}]\n' + shown.replace("redis://127.0.0.1:6379/0", server.url)
     )
     kept = {name: value for name, value in os.environ.items() if not name.startswith("DJANGO_")}
-    given = {"PYTHONPATH": str(installed), "DJANGO_SETTINGS_MODULE": "quick_settings"}
+    given = {"PYTHONPATH": str(installed), "DJANGO_SETTINGS_MODULE": "mysite.settings"}
     done = subprocess.run(
         [sys.executable, "-P", "-c", USE],
         cwd=tmp_path,

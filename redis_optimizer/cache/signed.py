@@ -14,6 +14,7 @@ from django_redis.client.default import DefaultClient
 from django_redis.exceptions import ConnectionInterrupted
 from redis.exceptions import RedisError
 
+from redis_optimizer.cache.cluster import ClusterClient
 from redis_optimizer.cache.signing import seal, unseal
 from redis_optimizer.conf import show
 
@@ -23,7 +24,7 @@ FOREIGN: Final = object()
 """Stands for what nobody of this site has signed."""
 
 KEPT: Final = ("add", "decode", "encode", "get", "get_many", "incr", "set", "set_many")
-"""What a client class must leave as it is in DefaultClient."""
+"""What a client class must leave as it is in DefaultClient, or in ClusterClient."""
 
 READS_MEMBERS: Final = (
     "sdiff",
@@ -69,11 +70,12 @@ def is_signed(options: Mapping[str, Any], client: type) -> bool:
     if not asked:
         return False
     for name in KEPT:
-        if getattr(client, name, None) is not getattr(DefaultClient, name):
+        known = [getattr(kind, name) for kind in (DefaultClient, ClusterClient)]
+        if getattr(client, name, None) not in known:
             raise ImproperlyConfigured(
                 f'OPTIONS["SIGNED"] cannot be used with {client.__name__}, whose {name}() is its '
-                "own: take django-redis's DefaultClient or SentinelClient for CLIENT_CLASS, or "
-                "leave SIGNED out."
+                "own: take django-redis's DefaultClient or SentinelClient, or ClusterClient, for "
+                "CLIENT_CLASS, or leave SIGNED out."
             )
     seal(b"", None)  # which wants a SECRET_KEY
     return True

@@ -23,8 +23,8 @@ from redis_optimizer.core.flight import Flights
 from redis_optimizer.core.store import MISSING, Entry, Lease, LocalStore
 from redis_optimizer.core.values import ATOMS, freeze
 from redis_optimizer.internals import client_options, client_servers
-from redis_optimizer.link import write_probe
 from redis_optimizer.nodes import ClusterChannel
+from redis_optimizer.probe import write_probe
 from redis_optimizer.signals import cache_cleared, cache_invalidated
 from redis_optimizer.switches import is_on
 

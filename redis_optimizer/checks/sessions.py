@@ -63,13 +63,12 @@ def _check_clearing(alias: str, backend: Any) -> list[CheckMessage]:
         what = "cache.clear() logs everybody out: the alias is the site's own cache."
     else:
         return []
-    place = "in another database of the server, such as redis://host:6379/1."
-    if isinstance(backend.client, ClusterClient):
-        place = "on another server: a cluster has one database."
     return [
         Warning(
             f'CACHES["{alias}"] holds sessions, and {what}',
-            hint=f"Give sessions an alias of their own, which SESSION_CACHE_ALIAS names, {place}",
+            hint="Give sessions an alias of their own, which SESSION_CACHE_ALIAS names, in another "
+            "database of the server, such as redis://host:6379/2. A cluster has but one: take "
+            "another server.",
             id="redis_optimizer.W005",
         )
     ]

@@ -76,12 +76,12 @@ class Cluster:
 
     def reset(self) -> None:
         """Begin anew, as a forked child does: nothing of the parent's is used."""
-        self._pid = os.getpid()
         self._lock = threading.Lock()
         self._client: ClusterRedis | None = None
         self._failures = 0
         self._failure = ""
         self._pools: dict[Address, ConnectionPool] = {}
+        self._pid = os.getpid()  # last: whoever sees it finds nothing of the parent's
 
     def client(self) -> ClusterRedis:
         """Return the client, made at the first call: that asks a node which others there are.
@@ -89,11 +89,11 @@ class Cluster:
         Raises:
             redis.exceptions.ConnectionError: when none can be reached.
         """
-        client = self._client
-        if client is not None and self._pid == os.getpid():
-            return client
         if self._pid != os.getpid():  # forked without Python's knowledge
             self.abandon()
+        client = self._client
+        if client is not None:
+            return client
         failures = self._failures
         with self._lock:
             if self._client is not None:
@@ -154,14 +154,16 @@ class Cluster:
         return [client.get_redis_connection(node).connection_pool for node in nodes]
 
     def disconnect(self) -> None:
-        """Close all connections; the client makes new ones when it needs them."""
-        client: Any = self.client()
-        client.disconnect_connection_pools()
+        """Close all connections there are; the client makes new ones when it needs them."""
+        client: Any = self._client
+        if client is not None and self._pid == os.getpid():
+            client.disconnect_connection_pools()
 
     def remap(self, address: Address) -> Address:
         """Return where a node is reached that is said to be at ``address``."""
         remap = self._client_options.get("address_remap")
-        return address if remap is None else remap(address)
+        node = ClusterNode(*(address if remap is None else remap(address)))
+        return node.host, node.port  # redis-py looks up "localhost" itself
 
     def _connect(self) -> ClusterRedis:
         (host, port), *others = self.start_nodes

@@ -88,6 +88,11 @@ class ClusterRedis(_Node, RedisCluster):
         kwargs.setdefault("target_nodes", self.PRIMARIES)
         return super().keys(pattern, **kwargs)
 
+    def ping(self, **kwargs: Any) -> Any:
+        """Ask every primary whether it lives."""
+        kwargs.setdefault("target_nodes", self.PRIMARIES)
+        return super().ping(**kwargs)
+
     def pipeline(self, transaction: Any = None, shard_hint: Any = None) -> Any:
         """Return a pipeline over all nodes; ``transaction`` must not be asked for."""
         parent: Any = super()

@@ -251,6 +251,12 @@ class TestConnections:
             assert pool.connection_kwargs["socket_timeout"] == 3
             assert pool.connection_kwargs["username"] == user["USERNAME"]
 
+    def test_a_request_ends_though_no_node_can_be_reached(self) -> None:
+        cache = plain(f"redis://{HOST}:{free_port()}", CLIENT_CLASS=CLIENT, CLOSE_CONNECTION=True)
+        with pytest.raises(redis.ConnectionError):
+            cache.get("k")
+        cache.close()
+
     def test_switched_off_it_is_django_redis_command_for_command(self, nodes: Cluster) -> None:
         def calls(cache: RedisCache[Any]) -> list[dict[str, int]]:
             cache.get("warm")
@@ -268,6 +274,25 @@ class TestConnections:
 
         off = clustered(nodes, ready=False, l1={"ENABLED": False})
         assert calls(off) == calls(outside(nodes))
+
+
+def test_values_may_be_signed(nodes: Cluster) -> None:
+    cache, foreign = clustered(nodes, SIGNED=True), outside(nodes)
+    foreign.set_many(MANY | {"text": "not signed"})
+    assert cache.get_many([*MANY, "text"]) == MANY  # Redis counts with integers
+    assert cache.get("text") is None
+    assert cache.add("text", "ours")
+    texts = {key: f"text {key}" for key in MANY}
+    cache.set_many(texts)
+    settle(cache, nodes)
+    for _ in range(2):
+        assert cache.get_many([*MANY, "text"]) == {**texts, "text": "ours"}
+        assert all(is_kept(cache, key) for key in MANY)
+    one, other = "k1", "k2"
+    raw = nodes.raw()
+    raw.set(cache.make_key(other), raw.get(cache.make_key(one)))  # signed, for another key
+    settle(cache, nodes)
+    assert cache.get_many([one, other]) == {one: texts[one]}
 
 
 def _is_of_a_cache(command: str) -> bool:

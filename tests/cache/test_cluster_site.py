@@ -20,7 +20,7 @@ from redis_optimizer.testing import assert_max_commands
 from tests.cluster import Cluster
 from tests.servers import wait_until
 
-from .caches import PREFIX, QUIET
+from .caches import PREFIX, QUIET, command_calls
 from .clusters import CLIENT, PATIENT
 
 TIERED = "redis_optimizer.cache.TieredCache"
@@ -87,6 +87,23 @@ def test_the_doctor_says_that_it_does_not_look_at_the_nodes(site: Any) -> None:
 def test_the_health_checks_pass(site: Any) -> None:
     Redis().run()
     CacheTier().run()
+
+
+def test_each_primary_is_asked_whether_it_lives(site: Any, nodes: Cluster) -> None:
+    for node in nodes.primaries():
+        node.ask("CONFIG RESETSTAT")
+    Redis().run()
+    assert [command_calls(node.client)["ping"] for node in nodes.primaries()] == [1] * len(
+        nodes.primaries()
+    )
+
+
+def test_a_health_check_may_write(site: Any, nodes: Cluster) -> None:
+    for node in nodes.primaries():
+        node.ask("CONFIG RESETSTAT")
+    Redis(write=True).run()
+    calls = [command_calls(node.client) for node in nodes.primaries()]
+    assert [sum(call.get(name, 0) for call in calls) for name in ("set", "get", "del")] == [1] * 3
 
 
 def test_a_budget_counts_what_any_node_is_sent(site: Any) -> None:

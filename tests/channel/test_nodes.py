@@ -1,107 +1,142 @@
-"""What the primaries of a cluster tell a subscriber: as much as all of them together vouch for."""
+"""The channel to a cluster: one to each primary, and a look at the cluster when there is news."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 import redis
-from redis.crc import key_slot
 
-from redis_optimizer.nodes import Whole
-from redis_optimizer.topology import Changed, State, Topology, read_state
+from redis_optimizer import nodes
+from redis_optimizer.channel import CLIENT_NAME, Channel
+from redis_optimizer.connections import Cluster, answering, find_cluster
+from redis_optimizer.core.forks import begin_child
+from redis_optimizer.embedded import HOST
+from redis_optimizer.nodes import ClusterChannel
+from redis_optimizer.stats.desk import desk
+from redis_optimizer.topology import State, Topology
+from tests.cache.test_fork import in_child
+from tests.cluster import SLOTS, ClusterNode
+from tests.servers import wait_until
 
 from .listeners import Listener
 
-A, B = ("a", 1), ("b", 2)
-TOPOLOGY = Topology(State(epoch=3, size=2), ((0, 0, A), (1, 16_383, B)))
+ELSEWHERE = ("elsewhere", 1)
 
 
-class Notes:
-    """In the place of a channel to a cluster: counts what it is told."""
-
-    def __init__(self) -> None:
-        self.settled = self.lost = 0
-
-    def tell_settled(self) -> None:
-        self.settled += 1
-
-    def tell_lost(self) -> None:
-        self.lost += 1
+@pytest.fixture(scope="module")
+def node() -> Iterator[ClusterNode]:
+    """Return a cluster of one node, which knows no address of its own."""
+    with ClusterNode() as node:
+        node.ask("CLUSTER ADDSLOTSRANGE", 0, SLOTS - 1)
+        wait_until(lambda: node.ask("CLUSTER INFO")["cluster_state"] == "ok", 30)
+        yield node
 
 
-def listening() -> tuple[Whole, Listener, Notes]:
-    listener, notes = Listener(redis.Redis()), Notes()
-    return Whole(listener, 2, notes), listener, notes  # type: ignore[arg-type]
+@pytest.fixture
+def cluster(node: ClusterNode) -> Cluster:
+    return find_cluster([f"redis://localhost:{node.port}"], {})
 
 
-def test_it_is_up_once_all_are() -> None:
-    whole, listener, _ = listening()
-    whole.trust(A, 10)
-    assert listener.events == []
-    assert not whole.is_settled
-    whole.trust(B, 9)
-    assert listener.events == [("up", 9)]
-    assert whole.is_settled
+@pytest.fixture
+def listen(cluster: Cluster) -> Iterator[Callable[[], tuple[ClusterChannel, Listener]]]:
+    """Make a channel, and what listens to it; it is stopped with the test."""
+    channel = ClusterChannel(cluster, "tests", desk, "tests")
+
+    def begin() -> tuple[ClusterChannel, Listener]:
+        listener = Listener(redis.Redis())
+        assert channel.subscribe(listener)
+        return channel, listener
+
+    yield begin
+    channel.stop()
+    names = {thread.name for thread in threading.enumerate()}
+    assert CLIENT_NAME not in names
 
 
-def test_it_vouches_for_as_long_as_the_one_that_answered_first() -> None:
-    whole, listener, _ = listening()
-    whole.trust(A, 10)
-    whole.trust(B, 11)
-    whole.trust(B, 21)
-    whole.trust(A, 20)
-    assert listener.events == [("up", 10), ("alive", 10), ("alive", 20)]
+@pytest.fixture
+def looks(monkeypatch: pytest.MonkeyPatch) -> list[Topology]:
+    """Return what is found of the cluster, each time it is looked at."""
+    found: list[Topology] = []
+
+    def note(*args: Any) -> Topology:
+        found.append(discover(*args))
+        return found[-1]
+
+    discover = nodes.discover
+    monkeypatch.setattr(nodes, "discover", note)
+    return found
 
 
-def test_it_is_down_from_the_loss_of_one_until_that_is_back() -> None:
-    whole, listener, notes = listening()
-    whole.trust(A, 10)
-    whole.trust(B, 10)
-    whole.distrust(A)
-    whole.trust(B, 20)
-    assert listener.events == [("up", 10), ("down", None)]
-    assert notes.lost == 1
-    whole.trust(A, 30)
-    assert listener.events[2:] == [("up", 20)]
+def test_a_node_is_known_by_the_address_that_redis_py_knows_it_by(
+    listen: Any, cluster: Cluster
+) -> None:
+    channel, listener = listen()
+    listener.wait("up")
+    with answering() as answered:
+        cluster.client().get("k")
+    assert answered
+    assert channel.hears(answered)
 
 
-def test_it_is_refused_while_one_refuses() -> None:
-    whole, listener, _ = listening()
-    whole.refuse(A, "no")
-    whole.trust(B, 10)
-    assert listener.events == [("refused", "no")]
-    assert whole.is_settled
-    whole.trust(A, 11)
-    assert listener.events[1:] == [("up", 10)]
+def test_what_is_news_for_long_is_looked_at_now_and_then(
+    listen: Any, looks: list[Topology]
+) -> None:
+    channel, listener = listen()
+    listener.wait("up")
+    until = time.monotonic() + 1.5
+    while time.monotonic() < until:
+        assert not channel.hears([ELSEWHERE])
+        time.sleep(0.001)
+    # At the start, and after 0.05, 0.1, 0.2, 0.4 and 0.8 s.
+    assert 2 <= len(looks) <= 7
+    assert listener.count("down") == 0
 
 
-def test_it_takes_no_news_once_it_has_ended() -> None:
-    whole, listener, notes = listening()
-    whole.trust(A, 10)
-    whole.trust(B, 10)
-    whole.end()
-    for _ in range(2):
-        whole.trust(A, 20)
-        whole.trust(B, 20)
-        whole.distrust(A)
-        whole.refuse(B, "no")
-    assert listener.events == [("up", 10), ("down", None)]
-    assert notes.lost == 0
+def test_it_ends_when_it_is_stopped_as_it_begins_to_look(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    channel = ClusterChannel(cluster, "tests", desk, "tests")
+
+    class News(threading.Event):
+        def clear(self) -> None:
+            channel.stop()
+            super().clear()
+
+    monkeypatch.setattr(channel, "_news", News())
+    assert channel.subscribe(Listener(redis.Redis()))
+    wait_until(lambda: CLIENT_NAME not in {thread.name for thread in threading.enumerate()})
 
 
-class TestTopology:
-    def test_a_key_is_found_on_each_node_however_few_slots_it_has(self) -> None:
-        for node in (A, B):
-            key = TOPOLOGY.key_at(node, "site:probe:")
-            assert key is not None
-            assert key.startswith("site:probe:")
-            assert TOPOLOGY.owner(key) == node
+def test_where_no_more_threads_are_to_be_had_those_there_are_end(
+    listen: Any, node: ClusterNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused: list[object] = []
+    last = (HOST, 65_535)
+    two = Topology(State(1, 2), ((0, 0, (HOST, node.port)), (1, SLOTS - 1, last)))
+    subscribe = Channel.subscribe
 
-    def test_a_beginning_with_a_hash_tag_is_on_one_node_alone(self) -> None:
-        assert key_slot(b"site") > 0
-        assert TOPOLOGY.key_at(B, "{site}:probe:") == "{site}:probe:"
-        assert TOPOLOGY.key_at(A, "{site}:probe:") is None
+    def start(channel: Channel, subscriber: Any) -> bool:
+        if channel._pool.connection_kwargs["port"] == last[1]:
+            refused.append(subscriber)
+            raise RuntimeError("can't start new thread")
+        return subscribe(channel, subscriber)
 
-    def test_a_cluster_that_does_not_work_is_none(self) -> None:
-        said = "cluster_state:{}\r\ncluster_size:2\r\ncluster_current_epoch:3\r\n"
-        assert read_state(said.format("ok")) == TOPOLOGY.state
-        for state in ("fail", "unknown"):
-            with pytest.raises(Changed):
-                read_state(said.format(state))
+    monkeypatch.setattr(nodes, "discover", lambda *args: two)
+    monkeypatch.setattr(Channel, "subscribe", start)
+    channel, _ = listen()
+    wait_until(lambda: len(refused) >= 2)
+    assert "new thread" in channel.last_error
+
+
+# pytest's own watchdog is a thread.
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
+def test_a_child_that_was_forked_in_c_has_a_client_of_its_own(cluster: Cluster) -> None:
+    def child() -> None:
+        client = cluster.client()
+        begin_child()  # as uWSGI does, where Python learns of no fork
+        assert cluster.client() is not client
+        assert cluster.client().set("k", 1)
+
+    in_child(child)

@@ -72,6 +72,17 @@ def test_it_is_refused_while_one_refuses() -> None:
     assert listener.events[1:] == [("up", 10)]
 
 
+def test_it_stays_refused_when_another_is_lost_meanwhile() -> None:
+    whole, listener, _ = listening()
+    whole.refuse(A, "no")
+    whole.trust(B, 10)
+    whole.distrust(B)
+    assert listener.events == [("refused", "no"), ("down", None), ("refused", "no")]
+    whole.trust(B, 20)
+    whole.trust(A, 21)
+    assert listener.events[3:] == [("up", 20)]
+
+
 def test_it_takes_no_news_once_it_has_ended() -> None:
     whole, listener, notes = listening()
     whole.trust(A, 10)

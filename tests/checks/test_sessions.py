@@ -10,6 +10,7 @@ from django.core import checks
 from django.test import override_settings
 
 from redis_optimizer.checks import check_sessions
+from redis_optimizer.connections import Cluster
 from redis_optimizer.embedded import EmbeddedServer
 
 from .test_caches import PLAIN, TIERED, alias
@@ -62,14 +63,21 @@ class TestClearing:
         assert message.id == "redis_optimizer.W005"
         assert "secret" not in f"{message.msg}{message.hint}"
 
-    def test_w005_a_cluster_has_one_database(self) -> None:
+    def test_w005_one_cluster_whichever_nodes_are_named(self) -> None:
         clustered = {"CLIENT_CLASS": "redis_optimizer.cache.cluster.ClusterClient"}
         one = alias(location=[URL, "redis://127.0.0.1:2"], KEY_PREFIX="own", OPTIONS=clustered)
         other = alias(location=URL, OPTIONS=clustered)
         (message,) = found(sessions=one, default=other)
         assert message.id == "redis_optimizer.W005"
         assert 'CACHES["default"]' in message.msg
-        assert "on another server" in (message.hint or "")
+
+    def test_w005_another_cache_in_the_cluster(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(Cluster, "client", lambda self: pytest.fail("It asked a node."))
+        client = {"CLIENT_CLASS": "redis_optimizer.cache.cluster.ClusterClient"}
+        one, other = (alias(location=f"redis://127.0.0.1:{n}", OPTIONS=client) for n in (8, 9))
+        (message,) = found(sessions=one, default=one)
+        assert message.id == "redis_optimizer.W005"
+        assert found(sessions=one, default=other) == []
 
     @pytest.mark.parametrize("location", [URL + "1", "redis://127.0.0.1:9/0", "unix:///x?db=0"])
     def test_a_database_of_their_own_is_right(self, location: str) -> None:

@@ -12,12 +12,13 @@ from typing import Any
 import pytest
 
 from redis_optimizer.embedded import HOST, EmbeddedServer
-from tests.docs.pages import Block, read_blocks
+from tests.docs.pages import Block, all_pages, read_blocks
 from tests.servers import wait_until
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 ADDRESS = "127.0.0.1:6379"  # of the server, on the page
 MOST_LINES = 10
+NUMBERS = ["No", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine", "Ten"]
 WAIT = 60  # seconds until a process must be ready, or have ended
 # What somebody does in a browser: the site, the health endpoint, and the page in the admin.
 VISIT = """
@@ -145,6 +146,9 @@ def test_the_page_tells_to_run_these_commands() -> None:
 def test_the_settings_are_few() -> None:
     lines = [line for line in settings().code.splitlines() if line.strip()]
     assert len(lines) <= MOST_LINES
+    said = f"{NUMBERS[len(lines)]} lines of settings"
+    assert said in all_pages()["docs/quickstart.rst"]
+    assert said.lower() in " ".join(all_pages()["README.rst"].split())
     assert max(map(len, lines)) <= 100
 
 

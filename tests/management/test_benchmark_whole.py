@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 from collections import Counter
 from html.parser import HTMLParser
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.utils.translation import override
 
 from redis_optimizer.management.benchmark import subjects
 from redis_optimizer.management.benchmark.cache import command as cache
@@ -17,13 +19,20 @@ from redis_optimizer.management.benchmark.chart import Chart
 from redis_optimizer.management.benchmark.document import write_document
 from redis_optimizer.management.benchmark.endpoints.report import Report as EndpointsReport
 from redis_optimizer.management.benchmark.endpoints.report import Row as EndpointsRow
+from redis_optimizer.management.benchmark.growth import command as growth
+from redis_optimizer.management.benchmark.growth.report import Curve
+from redis_optimizer.management.benchmark.growth.report import Report as GrowthReport
+from redis_optimizer.management.benchmark.jobs import command as jobs
 from redis_optimizer.management.benchmark.jobs.report import Figures
 from redis_optimizer.management.benchmark.jobs.report import Report as JobsReport
 from redis_optimizer.management.benchmark.jobs.traffic import Sent
 from redis_optimizer.management.benchmark.whole import claims
+from redis_optimizer.management.benchmark.whole import command as whole
 from redis_optimizer.management.benchmark.whole.claims import CLAIMS, Row, tabulate
+from redis_optimizer.management.benchmark.whole.report import Part, Whole
 
 SETTINGS = "tests.management.polled"
+SETTING = {"server": "Valkey 9", "python": "3.13", "cores": 2}  # of growth
 
 
 def sent(commands: int, queued: int = 0) -> Sent:
@@ -147,6 +156,26 @@ class TestDocument:
         assert "Cost </script>" not in found
         assert "Cost &lt;/script&gt;" in found
 
+    def test_is_in_english_on_a_site_that_is_not(self, tmp_path: Path, fake: Fake) -> None:
+        path = tmp_path / "report.html"
+        row = Row(claims.QUEUES, 1234.5, 411.5, "commands")
+        with override("de"):
+            write_document(path, "all", whole, Whole([row], [Part("Fake", fake, Drawn())]))
+        found = path.read_text()
+        assert "1,234.50" in found
+        assert re.findall(r'style="width: (.*?)"', found) == ["100.00%", "33.33%"]
+
+    def test_has_a_line_for_what_was_not_measured(self, tmp_path: Path) -> None:
+        path = tmp_path / "report.html"
+        write_document(path, "all", whole, Whole([Row(claims.QUEUES, 17, 1.1, "commands")], []))
+        assert Page(path.read_text()).texts.count("not measured") == len(CLAIMS) - 1
+
+    def test_draws_no_chart_of_a_single_point(self, tmp_path: Path, fake: Fake) -> None:
+        path = tmp_path / "report.html"
+        curve = Curve("Hits", "keys", "us", "stay the same", {1000: {"ours": 0.4}})
+        write_document(path, "growth", growth, GrowthReport(SETTING, [curve]))
+        assert "<figure>" not in path.read_text()
+
     def test_is_written_by_the_command(self, tmp_path: Path, fake: Fake) -> None:
         path = tmp_path / "report.html"
         out = io.StringIO()
@@ -160,6 +189,16 @@ class TestDocument:
         monkeypatch.setattr(Fake, "run", None)
         with pytest.raises(CommandError, match="there is no directory"):
             call_command("redis_optimizer_benchmark", "fake", f"--html={tmp_path}/not/there.html")
+
+
+def test_what_a_project_lacks_is_said_before_anything_is_measured(
+    monkeypatch: pytest.MonkeyPatch, settings: Any
+) -> None:
+    settings.ROOT_URLCONF = "django.contrib.auth.urls"  # has no health/
+    monkeypatch.setattr(cache, "run", None)
+    monkeypatch.setattr(jobs, "run", None)
+    with pytest.raises(CommandError, match="Which endpoint"):
+        call_command("redis_optimizer_benchmark", "all", verbosity=0)
 
 
 class TestProject:
@@ -200,7 +239,7 @@ def test_all_measures_every_subject_and_holds_it_against_the_claims(
         seconds=1,
     )
     report = json.loads(out.getvalue())
-    assert list(report["parts"]) == ["Cache", "Jobs", "Health checks", "API", "Fake"]
+    assert list(report["parts"]) == ["Health checks", "API", "Fake", "Cache", "Jobs"]
     rows = {row["claim"]: row for row in report["claims"]}
     assert list(rows) == [claim.title for claim in CLAIMS]
     assert (rows["API commands"]["plain"], rows["API commands"]["optimized"]) == (25, 1)

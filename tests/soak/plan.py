@@ -16,7 +16,7 @@ class Plan:
         every: Seconds from the beginning of a fault to that of the next.
         hold: Seconds that a fault lasts.
         warm_up: Seconds for which many visit the site before the first fault.
-        webs: Processes of gunicorn, of two threads each.
+        webs: Processes of gunicorn, of four threads each.
         workers: Celery workers, of two children each.
         keys: Of each cache.
         growth: MiB that no process may grow by, from the first third of the run to the last.

@@ -96,6 +96,8 @@ class Report:
             found.append(f"processes did not end: {unended}")
         if wrong:
             found.append(f"processes ended with {wrong}")
+        if "web" in self.restarts:  # a worker may end, see docs/reliability.rst
+            found.append(f"web ended by itself, {self.restarts['web']} times")
         if self.left:
             found.append(f"processes are left: {self.left}")
         return found

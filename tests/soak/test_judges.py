@@ -129,6 +129,7 @@ def report(**options: object) -> Report:
         ({"locks": ["a"]}, "locks are left"),
         ({"exits": {"web": None}}, "processes did not end"),
         ({"exits": {"web": 3}}, "processes ended with {'web': 3}"),
+        ({"restarts": {"web": 2, "worker-0": 1}}, "web ended by itself, 2 times"),
         ({"left": [7]}, "processes are left: [7]"),
         ({"broken": ["a visitor ended"]}, "a visitor ended"),
     ],

@@ -113,6 +113,32 @@ def test_a_server_without_memory_takes_no_message_away(
     assert noted(admin) == 0
 
 
+@pytest.mark.parametrize("first", ["done", "noted"])
+def test_what_is_in_hand_may_be_done_with_while_it_is_noted(
+    taker: Taker, admin: redis.Redis, full: Any, monkeypatch: pytest.MonkeyPatch, first: str
+) -> None:
+    taker.send("a")
+    full(True)
+    assert taker.take(1) == ["a"]
+    full(False)
+    (older,) = taker.messages
+    append = transport.QoS.append
+
+    def note(qos: Any, message: Any, tag: str) -> None:
+        is_older = tag == older.delivery_tag
+        if is_older and first == "done":
+            older.ack()  # as a thread of the worker's pool does
+        append(qos, message, tag)
+        if is_older and first == "noted":
+            older.ack()
+
+    monkeypatch.setattr(transport.QoS, "append", note)
+    taker.send("b")
+    assert taker.take(2) == ["a", "b"]
+    assert older.acknowledged
+    assert noted(admin) == 1
+
+
 def test_what_is_in_hand_returns_to_its_queue_when_the_worker_stops(
     taker: Taker, admin: redis.Redis, full: Any
 ) -> None:

@@ -29,10 +29,10 @@ class Redis(Check):
     checks each ``LOCATION`` once.
 
     Args:
-        alias: Of the cache. Several servers, as of a ``ShardClient``, are checked one by one; of a
-            primary and its replicas, the primary.
+        alias: Of the cache. Several servers, as of a ``ShardClient`` or the primaries of a cluster,
+            are checked one by one; of a primary and its replicas, the primary.
         write: Write, read and delete a key of its own, which a replica that may only be read, or
-            a server without memory, refuses.
+            a server without memory, refuses. In a cluster, that is the node of a key by chance.
     """
 
     component: ClassVar[str] = "datastore"
@@ -67,17 +67,23 @@ class Redis(Check):
         timeout = get_settings().HEALTH_CHECK_TIMEOUT if self.timeout is None else self.timeout
         for client in _clients(backend):
             pool = getattr(client, "connection_pool", None)
-            if pool is None:  # a client class of the site's own, such as a cluster's
-                client.ping()
-            elif self.write:
-                key, value = f"redis_optimizer:probe:{uuid.uuid4().hex}", uuid.uuid4().bytes
-                final = str(backend.client.make_key(key))
+            if not self.write:
+                if pool is None:  # of a cluster, or a client class of the site's own
+                    client.ping()
+                else:
+                    ask(pool, ("PING",), timeout=timeout)
+                continue
+            key, value = f"redis_optimizer:probe:{uuid.uuid4().hex}", uuid.uuid4().bytes
+            final = str(backend.client.make_key(key))
+            if pool is None:
+                client.set(final, value, px=PROBE_LIFETIME)
+                found = client.get(final)
+                client.delete(final)
+            else:
                 set_key = ("SET", final, value, "PX", PROBE_LIFETIME)
                 _, found, _ = ask(pool, set_key, ("GET", final), ("DEL", final), timeout=timeout)
-                if found != value:
-                    raise ValueError("The server does not return what was written.")
-            else:
-                ask(pool, ("PING",), timeout=timeout)
+            if found != value:
+                raise ValueError("The server does not return what was written.")
 
 
 def aliases_of(backend: type) -> list[tuple[str, Mapping[str, Any]]]:

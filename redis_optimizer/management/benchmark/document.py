@@ -10,6 +10,7 @@ import django
 from django.template import Context, Engine
 from django.utils import timezone
 from django.utils.safestring import mark_safe
+from django.utils.translation import override
 
 import redis_optimizer
 from redis_optimizer.management.benchmark.subjects import Charted, Subject
@@ -35,12 +36,14 @@ def write_document(path: Path, title: str, subject: Subject, report: Any) -> Non
         OSError: the file cannot be written.
     """
     if isinstance(report, Whole):
-        rows, sections = report.rows, report.sections()
+        rows, unmeasured, sections = report.rows, report.unmeasured(), report.sections()
     else:
-        rows, sections = [], {title.capitalize(): subject.render(report)}
-    charts = [each.as_dict() for each in report.charts()] if isinstance(report, Charted) else []
+        rows, unmeasured, sections = [], [], {title.capitalize(): subject.render(report)}
+    drawn = report.charts() if isinstance(report, Charted) else []
+    charts = [each.as_dict() for each in drawn if len(each.places) > 1]  # one point is no line
     context = {
         "rows": [_draw(row) for row in rows],
+        "unmeasured": unmeasured,
         "sections": sections,
         "charts": charts,
         "library": mark_safe((LIBRARY / "uPlot.iife.min.js").read_text()),  # noqa: S308  # ours
@@ -52,14 +55,16 @@ def write_document(path: Path, title: str, subject: Subject, report: Any) -> Non
     }
     # An engine of its own: a project may have no template backend that finds it.
     engine = Engine(dirs=[str(PACKAGE / "templates")])
-    path.write_text(engine.get_template(TEMPLATE).render(Context(context)), encoding="utf-8")
+    with override("en"):  # as its texts are, whatever the site's numbers look like
+        page = engine.get_template(TEMPLATE).render(Context(context))
+    path.write_text(page, encoding="utf-8")
 
 
 def _draw(row: Any) -> dict[str, Any]:
-    """Return a row with the length of its bars, in percent of the longer one."""
+    """Return a row with the length of its bars, in percent of the longer one, as CSS has it."""
     longest = max(row.plain, row.ours) or 1
     return {
         "row": row,
-        "plain": round(100 * row.plain / longest, 2),
-        "ours": round(100 * row.ours / longest, 2),
+        "plain": f"{100 * row.plain / longest:.2f}",
+        "ours": f"{100 * row.ours / longest:.2f}",
     }

@@ -86,10 +86,10 @@ class Row:
 
 
 def hold_cache(report: CacheReport) -> Iterator[Row]:
-    """Yield the row of a cached read: its median in the benchmark of the cache."""
+    """Yield the row of a read, a hit or a miss: its median in the benchmark of the cache."""
     plain, ours = (row.as_dict()["p50_us"] for row in report.rows[:2])
     if plain is not None and ours is not None:
-        yield Row(TIME, plain, ours, "us for a cached read, median")
+        yield Row(TIME, plain, ours, "us for a read of the cache, median, misses included")
 
 
 def hold_jobs(report: JobsReport) -> Iterator[Row]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from redis_optimizer.management.benchmark.chart import Chart
 from redis_optimizer.management.benchmark.subjects import Charted, Report, Subject
-from redis_optimizer.management.benchmark.whole.claims import Row, tabulate
+from redis_optimizer.management.benchmark.whole.claims import CLAIMS, Claim, Row, tabulate
 
 __all__ = ["Part", "Whole", "render"]
 
@@ -47,6 +47,10 @@ class Whole:
             "claims": [row.as_dict() for row in self.rows],
             "parts": {part.title: part.report.as_dict() for part in self.parts},
         }
+
+    def unmeasured(self) -> Sequence[Claim]:
+        """Return the claims that nothing is held against."""
+        return [claim for claim in CLAIMS if claim not in {row.claim for row in self.rows}]
 
     def charts(self) -> Sequence[Chart]:
         """Return the charts of all parts."""
