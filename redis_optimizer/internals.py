@@ -4,6 +4,7 @@ A contract test holds each of them.
 """
 
 import contextlib
+import selectors
 import socket
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -20,6 +21,7 @@ __all__ = [
     "client_options",
     "client_servers",
     "csrf_token_noted",
+    "has_unread",
     "interrupt",
     "is_connected",
     "live_caches",
@@ -51,6 +53,16 @@ def interrupt(connection: AbstractConnection) -> None:
     if sock is not None:
         with contextlib.suppress(OSError):
             sock.shutdown(socket.SHUT_RDWR)
+
+
+def has_unread(connection: AbstractConnection) -> bool:
+    """Tell whether something has arrived that nobody has read, if only the end."""
+    sock: socket.socket | None = connection._sock
+    if sock is None:
+        return False
+    with selectors.DefaultSelector() as selector:
+        selector.register(sock, selectors.EVENT_READ)
+        return bool(selector.select(0))
 
 
 def is_connected(connection: AbstractConnection) -> bool:

@@ -2,6 +2,7 @@
 
 import importlib
 import logging
+import sys
 from typing import Any, Final
 
 from redis_optimizer.core.forks import begin_child
@@ -20,10 +21,12 @@ _has_threads = True
 def prepare() -> None:
     """Make ready for its forks, where this process is uWSGI's; say so if it runs no threads."""
     global _server, _has_threads
-    try:
-        _server = importlib.import_module("uwsgi")
-    except ImportError:
+    # It puts its module there before it loads a site. To import that name elsewhere would take a
+    # file or directory of the site's own for it.
+    module = sys.modules.get("uwsgi")
+    if not isinstance(getattr(module, "opt", None), dict):
         return
+    _server = module
     _has_threads = _runs_threads(_server.opt)
     if not _has_threads:
         logger.warning(

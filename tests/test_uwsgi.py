@@ -1,7 +1,8 @@
 """What is read of uWSGI's options, and the hook of its forks; uWSGI itself: tests/processes."""
 
 import sys
-from types import SimpleNamespace
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -52,6 +53,20 @@ def test_without_threads_they_cannot_and_the_log_names_the_option(
     assert not uwsgi.has_threads()
     assert not uwsgi.can_wait()
     assert "Set enable-threads = true." in caplog.text
+
+
+def test_what_a_site_has_of_that_name_is_not_the_server(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Such as a directory with the server's configuration, or a module that holds the site."""
+    monkeypatch.delitem(sys.modules, "uwsgi", raising=False)
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "uwsgi").mkdir()
+    uwsgi.prepare()
+    assert "uwsgi" not in sys.modules
+    monkeypatch.setitem(sys.modules, "uwsgi", ModuleType("uwsgi"))
+    uwsgi.prepare()
+    assert uwsgi.can_wait()
 
 
 def test_nor_can_they_in_the_main_process(monkeypatch: pytest.MonkeyPatch) -> None:

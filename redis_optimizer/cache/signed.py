@@ -12,7 +12,7 @@ from django.core.cache.backends.base import DEFAULT_TIMEOUT
 from django.core.exceptions import ImproperlyConfigured
 from django_redis.client.default import DefaultClient
 from django_redis.exceptions import ConnectionInterrupted
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import RedisError
 
 from redis_optimizer.cache.cluster import ClusterClient
 from redis_optimizer.cache.signing import seal, unseal
@@ -189,9 +189,9 @@ class _SignedClient:
                 return False
             data = self.encode(Keyed(final, value))
             return bool(redis.eval(_REPLACE, 1, final, raw, data, lifetime or ""))
-        except ResponseError:  # it is a list or the like
-            return False
         except (RedisError, OSError) as error:
+            if "WRONGTYPE" in str(error):  # it is a list or the like
+                return False
             raise ConnectionInterrupted(connection=redis) from error
 
     def incr(self, key: Any, *args: Any, **kwargs: Any) -> int:

@@ -1,6 +1,7 @@
 """Check the settings of the caches, and `REDIS_OPTIMIZER`."""
 
 import inspect
+from collections.abc import Collection
 from importlib import import_module
 from typing import Any
 
@@ -43,14 +44,14 @@ def check_settings(**kwargs: Any) -> list[CheckMessage]:
 
 @register(Tags.caches)
 def check_caches(**kwargs: Any) -> list[CheckMessage]:
-    """Check every alias that uses TieredCache."""
+    """Check every alias that uses TieredCache, and those that should."""
     if check_settings():  # said once; no cache can be made before it is mended
         return []
     messages: list[CheckMessage] = []
     aliases = {alias: s for alias, s in cache_settings().items() if _is_tiered(s)}
     for alias, settings in aliases.items():
         messages += _check_alias(alias, settings)
-    return messages + _check_locations(aliases)
+    return messages + _check_locations(aliases) + _check_unsigned(aliases)
 
 
 def _is_tiered(settings: dict[str, Any]) -> bool:
@@ -135,6 +136,18 @@ def _urls(settings: dict[str, Any]) -> list[str]:
     location = settings.get("LOCATION") or ()
     urls = location.split(",") if isinstance(location, str) else location
     return [url for url in urls if isinstance(url, str) and url.startswith(SCHEMES)]
+
+
+def _check_unsigned(tiered: Collection[str]) -> list[CheckMessage]:
+    return [
+        Warning(
+            f'CACHES["{alias}"] does not sign its values: its BACKEND knows nothing of SIGNED.',
+            hint='Set its BACKEND to "redis_optimizer.cache.TieredCache", or remove SIGNED.',
+            id="redis_optimizer.W008",
+        )
+        for alias, settings in cache_settings().items()
+        if alias not in tiered and (settings.get("OPTIONS") or {}).get("SIGNED")
+    ]
 
 
 def _holds_sessions(alias: str, options: Options) -> bool:

@@ -8,6 +8,7 @@ from django.contrib.sessions.backends.cache import SessionStore as CacheStore
 from django.core.cache import caches
 from django.core.checks import CheckMessage, Tags, Warning, register
 from django_redis.cache import RedisCache
+from django_redis.client import HerdClient
 
 from redis_optimizer.cache.cluster import ClusterClient
 from redis_optimizer.cache.tiered import TieredCache
@@ -15,6 +16,7 @@ from redis_optimizer.checks.caches import check_settings
 from redis_optimizer.conf import cache_settings
 from redis_optimizer.connections import database_of
 from redis_optimizer.contrib.sessions import SessionStore
+from redis_optimizer.internals import client_class
 
 __all__ = ["check_sessions"]
 
@@ -30,13 +32,14 @@ def check_sessions(**kwargs: Any) -> list[CheckMessage]:
         return []
     backend = _backend(alias)
     is_ours = issubclass(store, SessionStore)
-    if is_ours and backend is not None and not isinstance(backend, RedisCache):
+    if is_ours and backend is not None and not _can_look(backend):
         return [
             Warning(
                 f'CACHES["{alias}"] holds sessions, and its backend cannot tell, as it writes one, '
                 "whether that is still there: who has logged out may be logged in again.",
                 hint="Set its BACKEND to "
-                '"redis_optimizer.cache.TieredCache" or "django_redis.cache.RedisCache".',
+                '"redis_optimizer.cache.TieredCache" or "django_redis.cache.RedisCache", without '
+                "HerdClient.",
                 id="redis_optimizer.W006",
             )
         ]
@@ -85,13 +88,18 @@ def _backend(alias: str) -> Any:
         return None  # said elsewhere: E002, or by Django
 
 
+def _can_look(backend: Any) -> bool:
+    # HerdClient takes xx, and does not send it.
+    return isinstance(backend, RedisCache) and not issubclass(client_class(backend), HerdClient)
+
+
 def _databases(backend: Any) -> set[tuple[object, ...]]:
     """Return what clear() of a cache empties, where that is known without asking a server."""
     if not isinstance(backend, RedisCache):
         return set()
+    if isinstance(backend.client, ClusterClient):  # it would ask a node which others there are
+        return {("cluster", node) for node in backend.client.cluster.start_nodes}
     try:
-        if isinstance(backend.client, ClusterClient):  # to get its pools would ask a node
-            return {(backend.client.cluster,)}
         made: Any = backend.client.connect()  # which connects nothing yet
         clients = made.values() if isinstance(made, dict) else [made]
         return {database_of(client.connection_pool) for client in clients}

@@ -33,6 +33,8 @@ def watch(
         is_pending: Tells whether there is something to do.
         is_closing: Tells whether it is being done.
     """
+    # First, as exit functions run in reverse: uvicorn's signal has to wait for `close`.
+    watch_sigterm(is_pending, is_closing)
     atexit.register(close)
     # A child of multiprocessing leaves by os._exit, after its finalizers.
     multiprocessing.util.Finalize(None, close, exitpriority=EARLY)
@@ -40,7 +42,6 @@ def watch(
     worker_process_shutdown.connect(
         lambda **kwargs: close(), weak=False, dispatch_uid="redis_optimizer.exits"
     )
-    watch_sigterm(is_pending, is_closing)
 
 
 def watch_sigterm(is_pending: Callable[[], bool], is_closing: Callable[[], bool]) -> None:

@@ -71,8 +71,8 @@ class Outbox:
         self._sending = threading.Lock()
         self._sender = 0  # the thread that holds `_sending`: it must not wait for itself
         self._thread: threading.Thread | None = None
-        self._is_forking = False
-        self._is_kept_back = False  # `_sending` is held for a fork
+        self._forks = 0  # that are under way
+        self._forker = 0  # the thread that holds `_sending` for its fork
         self._has_started = False
         self._awaiting = 0  # those who wait for jobs to be gone
         self.is_closing = False
@@ -228,20 +228,21 @@ class Outbox:
         if self._sender != threading.get_ident():
             self.hand_over(PATIENCE)
         with self._wake:
-            self._is_forking = True
+            self._forks += 1
             thread = self._thread
             self._wake.notify_all()
         if thread is not None and thread is not threading.current_thread():
             thread.join(PATIENCE)
-        self._is_kept_back = self._acquire(timeout=PATIENCE)
+        if self._acquire(timeout=PATIENCE):
+            self._forker = threading.get_ident()
 
     def resume_after_fork(self) -> None:
         """Go on in the parent, with a thread if the broker did not take all."""
-        if self._is_kept_back:
-            self._is_kept_back = False
+        if self._forker == threading.get_ident():
+            self._forker = 0
             self._release()
         with self._wake:
-            self._is_forking = False
+            self._forks = max(self._forks - 1, 0)  # it may have been made during the fork
             if self._shelf.jobs:
                 self._ensure_thread()
 
@@ -253,7 +254,7 @@ class Outbox:
 
     def _ensure_thread(self) -> bool:
         """Tell whether the thread had to be started; `_wake` is held."""
-        if self._is_forking or (self._thread is not None and self._thread.is_alive()):
+        if self._forks or (self._thread is not None and self._thread.is_alive()):
             return False
         self._thread = threading.Thread(target=self._run, name="redis_optimizer.jobs", daemon=True)
         try:
@@ -279,7 +280,7 @@ class Outbox:
     def _wait_due(self) -> list[Kind]:
         """Wait until jobs should leave, and return their kinds; none when the thread is to end."""
         with self._wake:
-            while not self._is_forking:
+            while not self._forks:
                 now = time.monotonic()
                 due = self._shelf.due()
                 first = min(due.values(), default=inf)

@@ -5,7 +5,7 @@ from math import inf
 from time import monotonic
 from typing import Any, Final
 
-from redis_optimizer.internals import interrupt
+from redis_optimizer.internals import has_unread, interrupt
 from redis_optimizer.tasks.celery_internals import (
     is_waiting,
     note_waits,
@@ -39,10 +39,14 @@ class Stall:
 
     def end(self) -> None:
         """Cut the connection if its answer is overdue; Celery then connects anew."""
-        if is_waiting(self._channel) and monotonic() >= self._due_at + GRACE:
+        if not is_waiting(self._channel) or monotonic() < self._due_at + GRACE:
+            return
+        connection = waiting_connection(self._channel)
+        # A worker that was held up itself has the answer still to read.
+        if not has_unread(connection):
             logger.warning("The broker has not answered for %.0f s. Connecting anew.", GRACE)
             self._due_at = inf
-            interrupt(waiting_connection(self._channel))
+            interrupt(connection)
 
     def _begin(self) -> None:
         wait = wait_of(self._channel)

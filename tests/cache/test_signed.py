@@ -12,6 +12,7 @@ from django.core.cache import caches
 from django.core.exceptions import ImproperlyConfigured
 from django.test import override_settings
 from django_redis.cache import RedisCache
+from redis.exceptions import NoPermissionError
 
 from redis_optimizer import switches
 from redis_optimizer.cache import TieredCache
@@ -177,6 +178,18 @@ def test_add_leaves_lists_integers_and_what_was_written_meanwhile(
     monkeypatch.setattr(type(raw), "eval", lambda self, *args: written_first(*args))
     assert cache.add("k", "ours") is False
     assert cache.get("k") == "theirs"
+
+
+def test_add_tells_what_the_server_says(server: EmbeddedServer, url: str, admin: Any) -> None:
+    admin.acl_setuser("few", enabled=True, passwords=["+pw"], keys=["*"], channels=["*"],
+        categories=["+@all"], commands=["-eval"])  # fmt: skip
+    plain(url).set("k", VALUE)
+    cache = tiered(url.replace("//", "//few:pw@"), l1=OFF, ready=False, SIGNED=True)
+    try:
+        with pytest.raises(NoPermissionError):
+            cache.add("k", "added")
+    finally:
+        admin.acl_deluser("few")
 
 
 class TestIntegers:

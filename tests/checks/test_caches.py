@@ -233,6 +233,15 @@ class TestOutages:
         with override_settings(SESSION_ENGINE="django.contrib.sessions.backends.cache"):
             assert found(default=alias(OPTIONS=l1(**options))) == []
 
+    def test_w008_a_backend_that_does_not_sign(self) -> None:
+        def plain(signed: bool) -> dict[str, Any]:
+            where = "redis://127.0.0.1:5"
+            return alias(backend=PLAIN, location=where, OPTIONS={"SIGNED": signed})
+
+        assert found(other=plain(True)) == [("redis_optimizer.W008", "other")]
+        assert found(other=plain(False)) == []
+        assert found(default=alias(OPTIONS={"SIGNED": True})) == []
+
     @pytest.fixture
     def _may_hang(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Let a timeout that is not given be none, as before redis-py 8."""

@@ -63,6 +63,14 @@ class TestClearing:
         assert message.id == "redis_optimizer.W005"
         assert "secret" not in f"{message.msg}{message.hint}"
 
+    def test_w005_one_cluster_whichever_nodes_are_named(self) -> None:
+        clustered = {"CLIENT_CLASS": "redis_optimizer.cache.cluster.ClusterClient"}
+        one = alias(location=[URL, "redis://127.0.0.1:2"], KEY_PREFIX="own", OPTIONS=clustered)
+        other = alias(location=URL, OPTIONS=clustered)
+        (message,) = found(sessions=one, default=other)
+        assert message.id == "redis_optimizer.W005"
+        assert 'CACHES["default"]' in message.msg
+
     def test_w005_another_cache_in_the_cluster(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(Cluster, "client", lambda self: pytest.fail("It asked a node."))
         client = {"CLIENT_CLASS": "redis_optimizer.cache.cluster.ClusterClient"}
@@ -91,6 +99,12 @@ class TestWriting:
         assert message.id == "redis_optimizer.W006"
         assert message.level == checks.WARNING
         assert message.msg.startswith('CACHES["sessions"]')
+
+    def test_w006_a_client_that_does_not_let_redis_look(self) -> None:
+        herd = {"CLIENT_CLASS": "django_redis.client.HerdClient"}
+        for backend in (TIERED, PLAIN):
+            own = alias(backend=backend, location=URL + "1", OPTIONS=herd)
+            assert ids(found(sessions=own)) == ["redis_optimizer.W006"]
 
     def test_plain_django_redis_is_right(self) -> None:
         assert found(sessions=alias(backend=PLAIN, location=URL + "1")) == []

@@ -46,6 +46,7 @@ class Process:
         """Start it; once more, as a supervisor does, if it has ended."""
         self.starts += 1
         with self.log.open("ab") as log:
+            self._begins = log.tell()
             self.popen = subprocess.Popen(
                 self.command,
                 cwd=ROOT,
@@ -63,11 +64,15 @@ class Process:
     def wait_log(self, text: str) -> None:
         """Wait until it has said something."""
 
-        def has_said() -> bool:
+        def says() -> bool:
             assert not self.has_ended, f"{self.name} ended:\n{self.tail()}"
-            return text in self.log.read_text()
+            return self.has_said(text)
 
-        wait_until(has_said, READY, 0.05)
+        wait_until(says, READY, 0.05)
+
+    def has_said(self, text: str) -> bool:
+        """Return whether it has said something since it was started for the last time."""
+        return text in self.log.read_bytes()[self._begins :].decode()
 
     def tail(self, lines: int = 30) -> str:
         return "\n".join(self.log.read_text().splitlines()[-lines:])
@@ -183,6 +188,15 @@ class Ground:
         for process in self.site:
             if process.has_ended:
                 process.start()
+
+    def settle(self) -> None:
+        """Wait until every worker takes jobs, started again if need be."""
+
+        def takes_jobs() -> bool:
+            self.supervise()
+            return all(worker.has_said(" ready.") for worker in self.site[1:])
+
+        wait_until(takes_jobs, READY, 0.05)
 
     @property
     def processes(self) -> dict[int, str]:

@@ -148,6 +148,7 @@ def _compare_threads(watch: Watch, began: float, report: Report) -> None:
 
 def _end(ground: Ground, report: Report) -> None:
     """Stop the site as an operator does."""
+    ground.settle()  # what has just been started again would not know how to stop yet
     report.restarts = {each.name: each.starts - 1 for each in ground.site if each.starts > 1}
     for process in ground.site:
         process.signal(signal.SIGTERM)

@@ -257,6 +257,15 @@ def test_uvicorn(serve: Callable[..., int], admin: redis.Redis) -> None:
     assert set(labels(admin)) == {"a", "b", "c"}
 
 
+def test_uvicorn_without_celery_when_the_site_is_loaded(
+    serve: Callable[..., int], admin: redis.Redis
+) -> None:
+    """The first job is then the first occasion to learn of the server's signal."""
+    pytest.importorskip("uvicorn", reason="uvicorn comes with the test extra")
+    serve(["uvicorn", "--port", "PORT", "tests.tasks.site.late:asgi"], ["a", "b"])
+    assert set(labels(admin)) == {"a", "b"}
+
+
 @pytest.mark.parametrize("how", ["return", "raise"])
 def test_a_child_of_a_worker_that_is_replaced(site: Site, admin: redis.Redis, how: str) -> None:
     with site.worker("-c", "1", "--max-tasks-per-child", "1", "-Q", "sending"):

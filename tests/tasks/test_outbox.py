@@ -307,6 +307,38 @@ def test_a_fork_waits_for_a_sending_and_others_go_on_after_it(
     thread.join(5)
 
 
+def test_two_forks_at_the_same_time_hold_nothing_back_afterwards(
+    outbox: Outbox, broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("redis_optimizer.tasks.outbox.PATIENCE", 0.01)
+    outbox.hold_for_fork()
+    other_holds, other_resumes = threading.Event(), threading.Event()
+
+    def fork() -> None:
+        outbox.hold_for_fork()
+        other_holds.set()
+        assert other_resumes.wait(5)
+        outbox.resume_after_fork()
+
+    other = threading.Thread(target=fork)
+    other.start()
+    assert other_holds.wait(5)
+    outbox.resume_after_fork()
+    fill(outbox, "abc")
+    assert broker.sent == [["a", "b", "c"]]
+    assert outbox._thread is None  # the other one is still under way
+    other_resumes.set()
+    other.join(5)
+    fill(outbox, "de", timeout=0.0)
+    wait_until(lambda: sorted(id for sent in broker.sent[1:] for id in sent) == ["d", "e"])
+
+
+def test_an_outbox_that_is_made_during_a_fork_sends(outbox: Outbox, broker: Broker) -> None:
+    outbox.resume_after_fork()
+    fill(outbox, "a", timeout=0.0)
+    wait_until(lambda: broker.sent == [["a"]])
+
+
 def test_a_job_may_be_taken_out_while_it_is_here(outbox: Outbox, broker: Broker) -> None:
     fill(outbox, "ab")
     taken = outbox.remove("a")

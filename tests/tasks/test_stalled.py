@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import select
 import socket
 from collections.abc import Iterator
 from queue import Empty
 from typing import Any
 
 import pytest
+import redis
 from celery import Celery
 from kombu.transport import redis as transport
 
@@ -21,6 +23,7 @@ from redis_optimizer.tasks.celery_internals import (
     waiting_connection,
 )
 from redis_optimizer.tasks.stalled import GRACE, Stall
+from tests.servers import wait_until
 
 
 class Clock:
@@ -98,6 +101,21 @@ def test_a_wait_that_is_answered_is_not_overdue(channel: Any, clock: Clock) -> N
         channel.handlers["BRPOP"]()
     clock.now = 1e9
     stall.end()
+    assert not is_cut(sock)
+
+
+def test_an_answer_that_is_still_to_be_read_is_not_overdue(channel: Any, clock: Clock) -> None:
+    """The worker was held up itself: the broker is as quick as ever."""
+    stall = Stall(channel)
+    set_wait(channel, 100)
+    sock = waiting(channel)
+    connection = waiting_connection(channel)
+    with redis.Redis(connection.host, connection.port) as other:
+        other.lpush("jobs", b"a job")
+    wait_until(lambda: select.select([sock], [], [], 0)[0])
+    clock.now = 1e9
+    stall.end()
+    assert b"a job" in sock.recv(1000)
     assert not is_cut(sock)
 
 
