@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tests.benchmarks.caches.contenders import CONTENDERS, caches
+from tests.benchmarks.caches.contenders import CONTENDERS, ENTRIES, caches
 from tests.benchmarks.caches.timing import Awaited, Direct
 from tests.benchmarks.peers.answers import answer
 
@@ -65,10 +65,12 @@ def make_django(name: str, url: str) -> Any:
 
 async def make_cashews(url: str) -> Any:
     from cashews import Cache
+    from cashews.backends.memory import Memory
 
     cache = Cache()
     # With RESP3, redis-py's default, it hears of no write: its messages come as pushes.
-    cache.setup(url, client_side=True, client_side_prefix="peers:", protocol=2)
+    local = Memory(size=ENTRIES)
+    cache.setup(url, client_side=True, client_side_prefix="peers:", local_cache=local, protocol=2)
     await cache.init()
     return cache
 
