@@ -21,6 +21,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoPermissionError, RedisError, ResponseError
 
 from redis_optimizer.connections import is_busy
+from redis_optimizer.core.forks import join_thread
 from redis_optimizer.link import Event, Invalidated, Link, Message, Pong
 from redis_optimizer.signals import server_lost
 from redis_optimizer.subscriber import Control, Subscriber, merge_prefixes
@@ -142,7 +143,7 @@ class Channel:
         if link is not None:
             link.interrupt()
         if thread is not None and thread is not threading.current_thread():
-            thread.join(JOIN_TIMEOUT)
+            join_thread(thread, JOIN_TIMEOUT)
         for subscriber in subscribers:
             subscriber.on_down()
 

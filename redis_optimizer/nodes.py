@@ -13,6 +13,7 @@ from typing import Final
 
 from redis_optimizer.channel import CLIENT_NAME, JOIN_TIMEOUT, Channel
 from redis_optimizer.connections import Address, Cluster
+from redis_optimizer.core.forks import join_thread
 from redis_optimizer.shares import Part, Whole
 from redis_optimizer.subscriber import Control, Subscriber
 from redis_optimizer.topology import Changed, Topology, discover, read_state
@@ -117,7 +118,7 @@ class ClusterChannel:
         self._news.set()
         self._settled.set()
         if self._thread is not None and self._thread is not threading.current_thread():
-            self._thread.join(JOIN_TIMEOUT)
+            join_thread(self._thread, JOIN_TIMEOUT)
         self._close()
         for subscriber in subscribers:
             subscriber.on_down()

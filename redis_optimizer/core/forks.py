@@ -1,9 +1,15 @@
 """What is to be done around a fork, whether Python makes it or a server that is written in C."""
 
 import os
+import threading
+import time
 from collections.abc import Callable
+from typing import Final
 
-__all__ = ["around_fork", "begin_child"]
+__all__ = ["around_fork", "begin_child", "join_thread"]
+
+LINGERING: Final = 0.05
+"""Seconds that a thread which has ended is given to be gone for the operating system."""
 
 _in_child: list[Callable[[], object]] = []
 
@@ -28,6 +34,26 @@ def around_fork(
             after_in_child=after_in_child,
             **{name: function for name, function in given.items() if function is not None},
         )
+
+
+def join_thread(thread: threading.Thread, timeout: float) -> None:
+    """Wait until a thread has ended, and until Linux knows of it.
+
+    Python calls a thread ended a moment before the operating system does; it asks the latter for
+    the number of threads at a fork, and warns of them since 3.12 ("multi-threaded, use of fork()
+    may lead to deadlocks").
+
+    Args:
+        thread: The thread.
+        timeout: Seconds to wait for its end.
+    """
+    thread.join(timeout)
+    if thread.is_alive() or thread.native_id == threading.get_native_id():  # a greenlet of gevent's
+        return
+    task = f"/proc/self/task/{thread.native_id}"
+    until = time.monotonic() + LINGERING
+    while os.path.exists(task) and time.monotonic() < until:
+        time.sleep(0.0005)
 
 
 def begin_child() -> None:

@@ -12,6 +12,7 @@ from celery.exceptions import SoftTimeLimitExceeded
 from kombu.exceptions import ChannelError, OperationalError
 
 from redis_optimizer.core.buffer import JobBuffer
+from redis_optimizer.core.forks import join_thread
 from redis_optimizer.tasks.kinds import Kind, Terms
 from redis_optimizer.tasks.losses import report
 from redis_optimizer.tasks.message import Message
@@ -232,7 +233,7 @@ class Outbox:
             thread = self._thread
             self._wake.notify_all()
         if thread is not None and thread is not threading.current_thread():
-            thread.join(PATIENCE)
+            join_thread(thread, PATIENCE)
         if self._acquire(timeout=PATIENCE):
             self._forker = threading.get_ident()
 

@@ -2,6 +2,7 @@
 
 import importlib
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import celery
@@ -24,8 +25,8 @@ def app(server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[cel
     """Yield an app, which has the tasks of the pages."""
     app = celery.Celery("pages", broker=f"redis://{HOST}:{server.port}/0", set_as_current=False)
     app.conf.task_ignore_result = True
-    # A task of `shared_task` itself would be one of every app that is made later.
-    monkeypatch.setattr(celery, "shared_task", app.task)
+    # Else it would be a task of every app that is made later.
+    monkeypatch.setattr(celery, "shared_task", partial(app.task, shared=False))
     yield app
     app.close()
 

@@ -11,7 +11,7 @@ from .faults import IN_CLUSTER, SCHEDULE, SHORTEST
 from .plan import PLAIN, RAW, TIERED, Plan
 from .report import Report
 
-pytestmark = [pytest.mark.slow, pytest.mark.edges]
+pytestmark = pytest.mark.slow
 
 Lasting = Callable[[float], float]
 
@@ -20,6 +20,7 @@ Lasting = Callable[[float], float]
 SHARED = 0.1
 
 
+@pytest.mark.edges
 def test_processes_that_write_the_same_keys_stay_coherent(lasting: Lasting) -> None:
     report = check(Plan(seconds=lasting(4), stale_share=SHARED))
     assert report.violations == []
@@ -29,6 +30,7 @@ def test_processes_that_write_the_same_keys_stay_coherent(lasting: Lasting) -> N
     assert report.hit_ratio > 0.3
 
 
+@pytest.mark.edges
 def test_they_stay_coherent_through_cuts_a_freeze_and_restarts(lasting: Lasting) -> None:
     report = check(Plan(seconds=lasting(SHORTEST), faults=True, stale_share=SHARED))
     assert report.violations == []
@@ -46,6 +48,7 @@ def test_a_mixed_fleet_stays_coherent(lasting: Lasting) -> None:
     assert report.hit_ratio > 0.3
 
 
+@pytest.mark.edges
 def test_a_cluster_stays_coherent_while_slots_move_and_nodes_come_and_go(
     lasting: Lasting,
 ) -> None:

@@ -123,4 +123,6 @@ def test_a_broker_that_is_not_redis_is_warned_of(app: Celery) -> None:
     declare(app, dedup="until_executed")
     (warning,) = check(app).values()
     assert warning.id == "redis_optimizer.W013"
-    assert "out of sync" in str(warning.hint)
+    # Those that other tests share are among them.
+    named = str(warning.hint).rpartition("out of ")[2].rstrip(".").split(", ")
+    assert "sync" in named
