@@ -93,8 +93,11 @@ def test_what_is_switched_off_is_read_where_nobody_tells(
 
 class TestBroker:
     @pytest.fixture
-    def broker(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[EmbeddedServer, Celery]]:
+    def broker(
+        self, client: Client, monkeypatch: pytest.MonkeyPatch
+    ) -> Iterator[tuple[EmbeddedServer, Celery]]:
         """Run a server of the broker's own, that asks for a password."""
+        client.get(DATA)  # connects to the cache's server, whatever ran before
         with EmbeddedServer(args=("--requirepass", "Pa55w0rd")) as own:
             app = Celery(broker=f"redis://:Pa55w0rd@127.0.0.1:{own.port}/3", set_as_current=False)
             monkeypatch.setattr("celery.app.app_or_default", lambda: app)
