@@ -7,12 +7,12 @@ import struct
 import subprocess
 import sys
 from pathlib import Path
-from typing import NoReturn
 
 import django
 import pytest
 
 import redis_optimizer
+from tests.missing import go_without
 
 PACKAGE = Path(redis_optimizer.__file__).parent
 TEXTS = PACKAGE / "locale/de/LC_MESSAGES/django.po"
@@ -52,13 +52,7 @@ def texts_of(source: str) -> set[tuple[str, ...]]:
 
 def tool(name: str) -> str:
     found = shutil.which(name)
-    return found or _go_without(f"{name} is not installed: apt-get install gettext")
-
-
-def _go_without(reason: str) -> NoReturn:
-    if os.environ.get("CI"):
-        pytest.fail(reason)
-    pytest.skip(reason)
+    return found or go_without(f"{name} is not installed: apt-get install gettext")
 
 
 def test_every_marked_text_is_in_the_catalogue_and_no_other(tmp_path: Path) -> None:

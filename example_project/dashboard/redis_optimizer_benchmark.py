@@ -16,7 +16,6 @@ from example_project.demo.report import table
 from example_project.demo.smoke import Smoke
 from example_project.demo.visitor import MIX
 from example_project.demo.website import find_missing
-from redis_optimizer.embedded import ServerNotFound, ServerNotStarted
 
 NAME = "site"
 HELP = "compare this site under mixed load, with everything switched off and on"
@@ -45,6 +44,7 @@ def run(options: dict[str, Any], stream: TextIO | None) -> Comparison:
         stream: where progress goes; None shows none.
 
     Raises:
+        ServerNotFound, ServerNotStarted: no server can be started.
         CommandError: something is missing, or a site did not start, did not answer, or did wrong.
         redis.RedisError: the server could not be reached.
     """
@@ -60,7 +60,7 @@ def run(options: dict[str, Any], stream: TextIO | None) -> Comparison:
                 threads=options["threads"],
                 rate=options["rate"],
             ).compare(progress)
-    except (ProcessError, ServerNotFound, ServerNotStarted) as error:
+    except ProcessError as error:
         raise CommandError(str(error)) from error
     if faults := comparison.find_faults():
         raise CommandError("\n".join(faults))

@@ -1,5 +1,6 @@
 """What can be done from the page. Each action says who may, what it asks first, and what it did."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
@@ -22,7 +23,7 @@ Given = Mapping[str, str]
 
 
 @dataclass(frozen=True)
-class Action:
+class Action(ABC):
     """Something that can be done from the page."""
 
     name: ClassVar[str]
@@ -31,7 +32,7 @@ class Action:
     permission: ClassVar[str]
     """Who may: the name of a permission of this app."""
 
-    def check(self, given: Given) -> None:
+    def check(self, given: Given) -> None:  # noqa: B027 - most have nothing to check
         """See that what the form says makes sense.
 
         Raises:
@@ -42,6 +43,7 @@ class Action:
         """Return what is asked before; None where nothing has to be."""
         return None
 
+    @abstractmethod
     def run(self, given: Given, by: str) -> Done:
         """Do it, and return what came of it.
 
@@ -53,7 +55,6 @@ class Action:
             redis.exceptions.RedisError, OSError, LookupError: nobody could be told.
             Refused: it could not be done.
         """
-        raise NotImplementedError
 
 
 class ClearLocal(Action):

@@ -1,9 +1,8 @@
 """Chromium, driven by Playwright. Without it these tests are skipped; where CI is set they fail."""
 
-import os
 import shutil
 from collections.abc import AsyncIterator, Iterator
-from typing import Any, NoReturn
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -11,6 +10,7 @@ import pytest_asyncio
 from redis_optimizer.health import Status
 from tests.browser.site import SETTINGS, Site, serving
 from tests.health.switches import set_status
+from tests.missing import go_without
 
 FLAGS = [
     "--no-sandbox",  # root has none
@@ -48,22 +48,16 @@ async def browser() -> AsyncIterator[Any]:
     try:
         from playwright.async_api import async_playwright
     except ImportError:
-        _go_without("Playwright is not installed: it comes with the extra [browser]")
+        go_without("Playwright is not installed: it comes with the extra [browser]")
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
     if chromium is None:
-        _go_without("Chromium is not installed: apt-get install chromium")
+        go_without("Chromium is not installed: apt-get install chromium")
     async with async_playwright() as playwright:
         launched = await playwright.chromium.launch(
             executable_path=chromium, args=FLAGS, timeout=60_000
         )
         yield launched
         await launched.close()
-
-
-def _go_without(reason: str) -> NoReturn:
-    if os.environ.get("CI"):
-        pytest.fail(reason)
-    pytest.skip(reason)
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from django_redis.serializers.json import JSONSerializer
 
 from redis_optimizer.cache import TieredCache
 from redis_optimizer.embedded import HOST, free_port
+from tests.missing import go_without
 from tests.servers import wait_until
 
 from .caches import QUIET, channels, counted, is_kept, keep, plain, settle, tiered
@@ -41,7 +42,7 @@ def test_any_serializer_and_compressor_gives_what_it_does_in_django_redis(
     url: str, serializer: str, compressor: str
 ) -> None:
     if not (importable(serializer) and importable(compressor)):
-        pytest.skip(f"the library of {serializer} or {compressor} is not installed")
+        go_without(f"the library of {serializer} or {compressor} is not installed")
     options = {
         "SERIALIZER": f"django_redis.serializers.{serializer}",
         "COMPRESSOR": f"django_redis.compressors.{compressor}",
@@ -50,7 +51,7 @@ def test_any_serializer_and_compressor_gives_what_it_does_in_django_redis(
         cache, other = tiered(url, **options), plain(url, **options)
         other.set("k", 1)
     except ImportError as error:
-        pytest.skip(str(error))
+        go_without(str(error))
     for value in (1, True, "text", "x" * 500, [1, {"a": "b" * 100}], (1, 2), None, 1.5):
         cache.set("k", value)
         settle(cache)

@@ -14,18 +14,12 @@ import pytest
 
 from redis_optimizer.core.s3fifo import HOTTEST, MAX_SCAN, S3Fifo
 from redis_optimizer.core.store import Entry, LocalStore
+from tests.missing import go_without
 
 FOLDER_VARIABLE = "REDIS_OPTIMIZER_TRACES"
 FOLDER = os.environ.get(FOLDER_VARIABLE, "")
 EXPECTED = {"scarab", "web07"}
 FOUND = {path.name.removesuffix(".txt.gz") for path in Path(FOLDER or os.devnull).glob("*.txt.gz")}
-
-
-def lack(what: str) -> None:
-    """Skip, but in CI: there nothing may be left out unseen."""
-    if os.environ.get("CI"):
-        pytest.fail(what)
-    pytest.skip(what)
 
 
 def zipf(seed: int, *, keys: int, requests: int, skew: float) -> list[str]:
@@ -48,7 +42,7 @@ def hits_there(trace: list[str], size: int) -> int:
     try:
         import libcachesim  # type: ignore[import-untyped]  # it ships no types
     except ImportError:
-        lack("libcachesim, the reference, is not installed")
+        go_without("libcachesim, the reference, is not installed")
     cache, request = libcachesim.S3FIFO(size), libcachesim.Request()
     request.obj_size = 1
     hits = 0
@@ -76,7 +70,7 @@ def test_the_hit_ratio_of_a_zipf_trace_is_that_of_the_reference(skew: float, sha
 @pytest.mark.parametrize("name", sorted(EXPECTED | FOUND))
 def test_the_hit_ratio_of_a_real_trace_is_that_of_the_reference(name: str, share: float) -> None:
     if not FOLDER:
-        lack(f"{FOLDER_VARIABLE} names no folder with traces")
+        go_without(f"{FOLDER_VARIABLE} names no folder with traces")
     with gzip.open(Path(FOLDER, f"{name}.txt.gz"), "rt") as lines:
         assert_same_ratio([line.strip() for line in lines], share)
 

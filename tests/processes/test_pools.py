@@ -6,7 +6,16 @@ import pytest
 import redis
 
 from redis_optimizer.embedded import EmbeddedServer
-from tests.processes.served import FOR_ALL, WARNINGS, labels, no_connection_stays, reads, trouble
+from tests.missing import go_without
+from tests.processes.served import (
+    FOR_ALL,
+    WARNINGS,
+    has_package,
+    labels,
+    no_connection_stays,
+    reads,
+    trouble,
+)
 from tests.servers import wait_until
 from tests.tasks.processes import Site
 from tests.tasks.site import runs
@@ -58,8 +67,8 @@ def test_a_worker_with_the_pool(
     admin: redis.Redis,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    if pool == "gevent":
-        pytest.importorskip("gevent", reason="gevent comes with the test extra")
+    if pool == "gevent" and not has_package("gevent"):
+        go_without("gevent is not installed: it comes with the extra [test]")
     monkeypatch.setenv("PYTHONWARNINGS", WARNINGS)
     processes = 2 if pool == "prefork" else 1
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import pytest
 import redis
 
+from tests.missing import go_without
 from tests.processes.served import (
     FOR_ALL,
     GUNICORN,
@@ -114,7 +115,7 @@ def test_processes_that_are_replaced_after_some_requests(
     command: tuple[str, ...], site: Site, admin: redis.Redis
 ) -> None:
     if "uwsgi" in command[0] and not has_package("pyuwsgi"):
-        pytest.skip("pyuwsgi is not installed")
+        go_without("pyuwsgi is not installed: it comes with the extra [test]")
     with (
         no_connection_stays(admin),
         served(site, command) as server,

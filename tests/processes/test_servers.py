@@ -7,6 +7,7 @@ import pytest
 import redis
 
 from redis_optimizer.embedded import EmbeddedServer
+from tests.missing import go_without
 from tests.processes.served import (
     GUNICORN,
     PYTHON,
@@ -79,7 +80,7 @@ KINDS = {
 def test_a_site_under(name: str, site: Site, server: EmbeddedServer, admin: redis.Redis) -> None:
     kind = KINDS[name]
     if not has_package(kind.package):
-        pytest.skip(f"{kind.package} is not installed")
+        go_without(f"{kind.package} is not installed: it comes with the extra [test]")
     at_once = ["main process"] if kind.warm else []
     warm = {"SITE_WARM": at_once[0]} if kind.warm else {}
     with (
@@ -113,10 +114,11 @@ def test_a_site_under(name: str, site: Site, server: EmbeddedServer, admin: redi
         assert trouble(running.log, *kind.allowed) == []
 
 
-@pytest.mark.skipif(not has_package("pyuwsgi"), reason="pyuwsgi is not installed")
 def test_uwsgi_without_threads_keeps_nothing_waiting(
     site: Site, server: EmbeddedServer, admin: redis.Redis
 ) -> None:
+    if not has_package("pyuwsgi"):
+        go_without("pyuwsgi is not installed: it comes with the extra [test]")
     with no_connection_stays(admin), served(site, UWSGI) as running:
         running.get("/write/first/")
         running.wait_all(lambda answer: answer["value"] == "first")

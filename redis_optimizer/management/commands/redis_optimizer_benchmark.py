@@ -11,6 +11,7 @@ from typing import Any
 import redis
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from redis_optimizer.embedded import ServerNotFound, ServerNotStarted
 from redis_optimizer.management.benchmark.cache import command as cache
 from redis_optimizer.management.benchmark.child import WorkerError
 from redis_optimizer.management.benchmark.document import write_document
@@ -75,6 +76,8 @@ class Command(BaseCommand):
             raise CommandError(f"--html: there is no directory {page.absolute().parent}")
         try:
             report = subject.run(options, sys.stderr if options["verbosity"] else None)
+        except (ServerNotFound, ServerNotStarted) as error:
+            raise CommandError(str(error)) from error
         except (WorkerError, redis.RedisError) as error:
             raise CommandError(f"The benchmark failed: {error}") from error
         if options["json"]:

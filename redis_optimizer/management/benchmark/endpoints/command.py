@@ -10,7 +10,6 @@ from django.core.management.base import CommandError, CommandParser
 from django.urls import NoReverseMatch, reverse
 
 from redis_optimizer.conf import cache_settings
-from redis_optimizer.embedded import ServerNotFound, ServerNotStarted
 from redis_optimizer.management.benchmark.endpoints.report import Report, render
 from redis_optimizer.management.benchmark.endpoints.run import Benchmark, Setup
 
@@ -51,8 +50,8 @@ def run(options: dict[str, Any], stream: TextIO | None) -> Report:
         stream: where progress goes; None shows none.
 
     Raises:
-        CommandError: an option makes no sense, the caches cannot be moved to another server, or no
-            server can be started.
+        CommandError: an option makes no sense, or the caches cannot be moved to another server.
+        ServerNotFound, ServerNotStarted: no server can be started.
         WorkerError: a process failed, or a path does not answer.
         redis.RedisError: a server could not be reached.
     """
@@ -70,10 +69,7 @@ def run(options: dict[str, Any], stream: TextIO | None) -> Report:
         if not path.startswith("/"):
             raise CommandError(f"--path must begin with a slash, as in a browser, not {path!r}.")
     check_movable(cache_settings())
-    try:
-        return Benchmark(setup, stream).run()
-    except (ServerNotFound, ServerNotStarted) as error:
-        raise CommandError(str(error)) from error
+    return Benchmark(setup, stream).run()
 
 
 def health_path() -> str:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any, TextIO
 
-from django.core.management.base import CommandError, CommandParser
+from django.core.management.base import CommandParser
 
-from redis_optimizer.embedded import ServerNotFound, ServerNotStarted
 from redis_optimizer.management.benchmark.growth.report import Report, render
 from redis_optimizer.management.benchmark.growth.run import CASES, Benchmark, Setup
 
@@ -44,7 +43,7 @@ def run(options: dict[str, Any], stream: TextIO | None) -> Report:
         stream: where progress goes; None shows none.
 
     Raises:
-        CommandError: no server can be started.
+        ServerNotFound, ServerNotStarted: no server can be started.
         WorkerError: a process failed.
         redis.RedisError: a server could not be reached.
     """
@@ -55,7 +54,4 @@ def run(options: dict[str, Any], stream: TextIO | None) -> Report:
         jobs=options["jobs"],
         cases=options["case"] or list(CASES),
     )
-    try:
-        return Benchmark(setup, stream).run()
-    except (ServerNotFound, ServerNotStarted) as error:
-        raise CommandError(str(error)) from error
+    return Benchmark(setup, stream).run()

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any, TextIO
 
-from django.core.management.base import CommandError, CommandParser
+from django.core.management.base import CommandParser
 
-from redis_optimizer.embedded import ServerNotFound, ServerNotStarted
 from redis_optimizer.management.benchmark.jobs.report import Report
 from redis_optimizer.management.benchmark.jobs.run import CASES, Benchmark, Setup
 from redis_optimizer.management.benchmark.jobs.table import render
@@ -52,7 +51,7 @@ def run(options: dict[str, Any], stream: TextIO | None) -> Report:
         stream: where progress goes; None shows none.
 
     Raises:
-        CommandError: no server can be started.
+        ServerNotFound, ServerNotStarted: no server can be started.
         WorkerError: a process failed.
         redis.RedisError: the server could not be reached.
     """
@@ -64,7 +63,4 @@ def run(options: dict[str, Any], stream: TextIO | None) -> Report:
         idle_seconds=options["idle_seconds"],
         cases=options["case"] or CASES,
     )
-    try:
-        return Benchmark(setup, stream).run()
-    except (ServerNotFound, ServerNotStarted) as error:
-        raise CommandError(str(error)) from error
+    return Benchmark(setup, stream).run()
