@@ -211,6 +211,12 @@ class TestProject:
         with pytest.raises(CommandError, match="--seconds must lie between 1 and 5, not 9"):
             call_command("redis_optimizer_benchmark", "fake", seconds=9)
 
+    @pytest.mark.parametrize("name", ["cache", "all", None])
+    def test_its_name_must_be_its_own(self, fake: Fake, name: str | None) -> None:
+        fake.NAME = name  # type: ignore[assignment]
+        with pytest.raises(CommandError, match=f"redis_optimizer_benchmark: set NAME .*{name!r}"):
+            call_command("redis_optimizer_benchmark", "fake")
+
     def test_options_that_are_not_given_have_their_defaults(self) -> None:
         assert subjects.default_options(cache)["processes"] == 4
 

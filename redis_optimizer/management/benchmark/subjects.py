@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from importlib import import_module
 from typing import Any, Protocol, TextIO, cast, runtime_checkable
 
 from django.apps import apps
-from django.core.management.base import CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.utils.module_loading import module_has_submodule
 
 from redis_optimizer.management.benchmark.chart import Chart
@@ -50,13 +50,27 @@ class Subject(Protocol):
         """Return the report as text."""
 
 
-def project_subjects() -> dict[str, Subject]:
-    """Return the subjects of installed apps, by the `NAME` in their modules."""
-    found = {}
+def project_subjects(taken: Collection[str] = ()) -> dict[str, Subject]:
+    """Return the subjects of installed apps, by the `NAME` in their modules.
+
+    Args:
+        taken: names that none of them may have.
+
+    Raises:
+        CommandError: a module has no `NAME`, or one that another subject has.
+    """
+    found: dict[str, Subject] = {}
     for config in apps.get_app_configs():
         if config.module is not None and module_has_submodule(config.module, MODULE):
-            module = import_module(f"{config.name}.{MODULE}")
-            found[module.NAME] = cast("Subject", module)
+            path = f"{config.name}.{MODULE}"
+            module = import_module(path)
+            name = getattr(module, "NAME", None)
+            if not isinstance(name, str) or name in {*taken, *found}:
+                raise CommandError(
+                    f"{path}: set NAME to a word that no other subject of the benchmark has, not "
+                    f"{name!r}."
+                )
+            found[name] = cast("Subject", module)
     return found
 
 

@@ -45,7 +45,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare one subcommand a subject."""
-        self.subjects = {**OWN, **project_subjects()}
+        self.subjects = {**OWN, **project_subjects(OWN)}
         parsers = parser.add_subparsers(
             dest="subject", required=True, metavar=f"{{{','.join(sorted(self.subjects))}}}"
         )
