@@ -185,9 +185,14 @@ def cluster() -> Iterator[Cluster]:
         yield made
 
 
-def failover(replica: ClusterNode) -> None:
-    """Let a replica take over from its primary, which lives."""
-    replica.ask("CLUSTER FAILOVER")
+def failover(replica: ClusterNode, *how: str) -> None:
+    """Let a replica take over from its primary, which lives.
+
+    Args:
+        replica: Takes over.
+        how: FORCE, without asking the primary; or TAKEOVER, without asking anybody.
+    """
+    replica.ask("CLUSTER FAILOVER", *how)
     wait_until(lambda: _role(replica) == "master", FORMED_WITHIN)
 
 

@@ -204,13 +204,16 @@ class TestNodesThatCome:
 
 
 class TestFailovers:
-    def test_a_primary_that_steps_down_is_not_listened_to_any_more(self, nodes: Cluster) -> None:
+    @pytest.mark.parametrize("how", [(), ("FORCE",), ("TAKEOVER",)], ids=str)
+    def test_a_primary_that_steps_down_is_not_listened_to_any_more(
+        self, nodes: Cluster, how: tuple[str, ...]
+    ) -> None:
         cache = clustered(nodes, l1=QUICK)
         old = nodes.owner(final("k"))
         new = nodes.add(replica_of=old)
         elsewhere = key_on(nodes, next(n for n in nodes.primaries() if n is not old))
         keep(cache, nodes, {"k": 1})
-        failover(new)
+        failover(new, *how)
         nodes.wait_ok()
 
         def is_noticed() -> bool:
