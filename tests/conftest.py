@@ -1,5 +1,6 @@
 """One real server for each test process, empty at the start of every test."""
 
+import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -32,6 +33,7 @@ collect_ignore = ["upstream"]
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    _keep_bytecode(config)
     # A shell has what it runs in the background ignore it, and with it what the tests start.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -39,6 +41,17 @@ def pytest_configure(config: pytest.Config) -> None:
         find_binary()
     except ServerNotFound as error:
         raise pytest.UsageError(str(error)) from error
+
+
+def _keep_bytecode(config: pytest.Config) -> None:
+    """Where the sources get no byte code beside them, keep it with what pytest keeps.
+
+    Hundreds of processes are started, xdist's among them, and half of what a worker costs to start
+    would be the compiling of the same modules.
+    """
+    cache = getattr(config, "cache", None)  # a run may go without
+    if cache is not None and os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):
+        os.environ["PYTHONPYCACHEPREFIX"] = str(cache.mkdir("bytecode"))
 
 
 @pytest.hookimpl(trylast=True)  # after pytest-randomly
