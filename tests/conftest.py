@@ -33,6 +33,7 @@ collect_ignore = ["upstream"]
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    _keep_bytecode(config)
     # A shell has what it runs in the background ignore it, and with it what the tests start.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -41,6 +42,17 @@ def pytest_configure(config: pytest.Config) -> None:
         find_binary()
     except ServerNotFound as error:
         raise pytest.UsageError(str(error)) from error
+
+
+def _keep_bytecode(config: pytest.Config) -> None:
+    """Where the sources get no byte code beside them, keep it with what pytest keeps.
+
+    Hundreds of processes are started, xdist's among them, and half of what a worker costs to start
+    would be the compiling of the same modules.
+    """
+    cache = getattr(config, "cache", None)  # a run may go without
+    if cache is not None and os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):
+        os.environ["PYTHONPYCACHEPREFIX"] = str(cache.mkdir("bytecode"))
 
 
 def _take_own_ports() -> None:

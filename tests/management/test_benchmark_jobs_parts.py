@@ -114,6 +114,7 @@ def test_the_table_shows_both_sides() -> None:
         Report(SETTING, side(1000, 4.0), side(10, 0.5), {"Celery": idle, "metered": idle})
     )
     lines = [" ".join(line.split()) for line in text.splitlines()]
+    assert "idle worker, metered, for 60 s" in lines
     for line in (
         "1,000 jobs in batches of 100; a worker with 2 children; Valkey 9, Celery 5.7, kombu 5.7,"
         " Python 3.13",
@@ -130,6 +131,7 @@ def test_the_table_shows_both_sides() -> None:
         "redis_optimizer, worker: 20 (LLEN 20)",
     ):
         assert line in lines
+    assert "idle worker" not in render(Report(SETTING, side(1000, 4.0), side(10, 0.5), {}))
 
 
 def order(tmp_path: Path) -> Order:

@@ -253,5 +253,7 @@ def test_all_measures_every_subject_and_holds_it_against_the_claims(
     for claim in ("queue commands", "duplicate jobs", "health checks"):
         assert rows[claim]["exceeded"], rows[claim]
     assert rows["connections"]["optimized"] < rows["connections"]["plain"]
+    found = report["parts"]["Jobs"]
+    assert (found["idle"], found["ours"]["stop"]) == ({}, None)  # no claim is made of them
     shown = Page(page.read_text()).texts
     assert {"Six claims", "queue commands", "Cache", "Jobs", "Fake"} <= set(shown)

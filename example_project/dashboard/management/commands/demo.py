@@ -60,6 +60,12 @@ class Command(BaseCommand):
         parser.add_argument(
             "--seconds", type=positive(float), default=6.0, help="of traffic through each site"
         )
+        parser.add_argument(
+            "--rate",
+            type=positive(float),
+            help="turns of visitors a second, so many however busy the machine is (as many as the "
+            "site takes)",
+        )
 
     def handle(self, **options: Any) -> None:
         """Run until interrupted; with --smoke until the figures are there."""
@@ -103,7 +109,11 @@ class Command(BaseCommand):
         """Compare both sites under the same traffic, and fail when anything was wrong."""
         with prepared(self.progress, options["keep"]) as ground:
             comparison = Smoke(
-                ground, options["seconds"], options["workers"], options["threads"]
+                ground,
+                options["seconds"],
+                options["workers"],
+                options["threads"],
+                options["rate"],
             ).compare(self.progress)
         if options["json"]:
             self.stdout.write(json.dumps(comparison.as_dict(), indent=2))
