@@ -78,18 +78,26 @@ class _Connections:
         return client
 
 
+_client_of: Final = RedisCache.client.fget  # type: ignore[attr-defined]  # a property
+
+
 class Remote(RedisCache[Any]):
     """django-redis's backend: each call that goes to Redis is timed, and its commands counted."""
 
     _store: Any
+    _counted: Any = None
+    """The client whose connections count: as a rule the one that there is."""
 
     @property
     def client(self) -> Any:
         """The django-redis client, made when it is first needed."""
-        client = super().client
+        client = _client_of(self)
+        if client is self._counted:
+            return client
         factory = getattr(client, "connection_factory", None)  # a site's own class may do without
         if factory is not None and not isinstance(factory, _Connections):
             client.connection_factory = _Connections(factory)
+        self._counted = client
         return client
 
 
@@ -98,6 +106,8 @@ def _timed(name: str) -> Callable[..., Any]:
 
     @functools.wraps(remote)
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if current() is None:  # as a rule; then it is one call less
+            return remote(self, *args, **kwargs)
         return timed_for(self, remote, self, *args, **kwargs)
 
     return call
