@@ -78,26 +78,18 @@ class _Connections:
         return client
 
 
-_client_of: Final = RedisCache.client.fget  # type: ignore[attr-defined]  # a property
-
-
 class Remote(RedisCache[Any]):
     """django-redis's backend: each call that goes to Redis is timed, and its commands counted."""
 
     _store: Any
-    _counted: Any = None
-    """The client whose connections count: as a rule the one that there is."""
 
-    @property
+    @functools.cached_property  # each call looks it up several times
     def client(self) -> Any:
         """The django-redis client, made when it is first needed."""
-        client = _client_of(self)
-        if client is self._counted:
-            return client
+        client = super().client
         factory = getattr(client, "connection_factory", None)  # a site's own class may do without
         if factory is not None and not isinstance(factory, _Connections):
             client.connection_factory = _Connections(factory)
-        self._counted = client
         return client
 
 
