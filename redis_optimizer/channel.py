@@ -21,6 +21,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoPermissionError, RedisError, ResponseError
 
 from redis_optimizer.connections import is_busy
+from redis_optimizer.core.bursts import MOST, Bursts
 from redis_optimizer.core.forks import join_thread
 from redis_optimizer.link import Event, Invalidated, Link, Message, Pong
 from redis_optimizer.signals import server_lost
@@ -284,6 +285,7 @@ class Channel:
         heartbeat = min(subscriber.heartbeat for subscriber in self._served)
         next_beat = self._now() + heartbeat
         next_look = self._now() if self._control is not None else inf
+        bursts = Bursts()
         while not self._stopping.is_set():
             now = self._now()
             sent = self._ping_sent
@@ -295,10 +297,19 @@ class Channel:
                     self.ping()
             if self._control is not None and now >= next_look:
                 next_look = now + self._control.look()
+            if bursts.is_on:
+                if self._stopping.wait(bursts.pause):
+                    return
+                received = link.received
+                for event in link.drain(MOST):
+                    self._handle(event, link)
+                bursts.taken(link.received - received)
+                continue
             wake = min(next_beat, next_look, inf if sent is None else sent + timeout)
-            event = link.poll(max(wake - now, 0))
-            if event is not None:
-                self._handle(event, link)
+            next_event = link.poll(max(wake - now, 0))
+            if next_event is not None:
+                self._handle(next_event, link)
+                bursts.came(self._now())
 
     def _handle(self, event: Event, link: Link) -> None:
         if isinstance(event, Invalidated):

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from django.core.cache import caches
+from django.core.cache.backends.base import MEMCACHE_MAX_KEY_LENGTH, memcached_error_chars_re
 from django.http import HttpRequest
 from django.utils.functional import LazyObject
 from django_redis.cache import RedisCache
@@ -24,6 +25,7 @@ __all__ = [
     "has_unread",
     "interrupt",
     "is_connected",
+    "is_warned_of",
     "live_caches",
     "loaded_user",
     "non_atomic_requests",
@@ -89,6 +91,14 @@ def client_options(backend: RedisCache[Any]) -> dict[str, Any]:
 def client_servers(backend: RedisCache[Any]) -> list[str]:
     """Return the URLs of a backend's servers, the primary first."""
     return list(backend.client._server)
+
+
+_find_odd: Callable[[str], object] = memcached_error_chars_re.search
+
+
+def is_warned_of(final: str) -> bool:
+    """Tell whether Django warns of a key; it takes 2 us itself, which is longer than a hit."""
+    return len(final) > MEMCACHE_MAX_KEY_LENGTH or _find_odd(final) is not None
 
 
 def live_caches() -> list[tuple[str, Any]]:

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections import deque
+from collections.abc import Iterator
 from typing import Any, Final, NamedTuple, Self
 
 from redis.connection import AbstractConnection, ConnectionPool
@@ -55,6 +56,8 @@ class Link:
         self._connection = connection
         self._pool = pool
         self.protocol = protocol
+        self.received = 0
+        """Messages that were read so far."""
         self._inbox: deque[list[Any]] = deque()
         # Commands that are answered by a number, which nobody waits for. Two counts, as one thread
         # sends and another reads.
@@ -217,22 +220,40 @@ class Link:
         Raises:
             redis.exceptions.RedisError, OSError: when the connection is lost.
         """
-        if not self._inbox:
-            if not self._connection.can_read(timeout):
-                return None
-            try:
-                reply = self._read()
-            except ResponseError:
-                # Of a PING that is refused instead, nobody learns here: it stays unanswered.
-                if self._answered == self._asked:
-                    raise
-                self._answered += 1
-                return None
-            if isinstance(reply, int):
-                self._answered += 1
-            elif reply is not None:
-                self._inbox.append(reply if isinstance(reply, list) else [reply])
+        if not self._inbox and not self._receive(timeout):
+            return None
         return self._understand(self._inbox.popleft()) if self._inbox else None
+
+    def drain(self, most: int) -> Iterator[Event]:
+        """Return what has arrived, in order, without waiting for more.
+
+        Writes that were told of one after the other are one event, with each key once.
+
+        Args:
+            most: So many messages are read at most.
+
+        Raises:
+            redis.exceptions.RedisError, OSError: when the connection is lost.
+        """
+        keys: dict[str, None] = {}
+        try:
+            for _ in range(most):
+                if not self._inbox and not self._receive(0):
+                    break
+                event = self._understand(self._inbox.popleft()) if self._inbox else None
+                if isinstance(event, Invalidated) and event.keys is not None:
+                    keys.update(dict.fromkeys(event.keys))
+                elif event is not None:
+                    if keys:
+                        yield Invalidated(list(keys))
+                        keys = {}
+                    yield event
+        except (RedisError, OSError):
+            if keys:  # what came before the end counts
+                yield Invalidated(list(keys))
+            raise
+        if keys:
+            yield Invalidated(list(keys))
 
     def moved(self) -> bool:
         """Say whether Sentinel now names another master than the one connected to."""
@@ -251,6 +272,25 @@ class Link:
     def _request(self, *command: str | bytes | int) -> Any:
         self._connection.send_command(*command, check_health=False)
         return self._connection.read_response(disconnect_on_error=False)
+
+    def _receive(self, timeout: float) -> bool:
+        """Read the next message, and say whether there was one, if only of no interest."""
+        if not self._connection.can_read(timeout):
+            return False
+        self.received += 1
+        try:
+            reply = self._read()
+        except ResponseError:
+            # Of a PING that is refused instead, nobody learns here: it stays unanswered.
+            if self._answered == self._asked:
+                raise
+            self._answered += 1
+            return True
+        if isinstance(reply, int):
+            self._answered += 1
+        elif reply is not None:
+            self._inbox.append(reply if isinstance(reply, list) else [reply])
+        return True
 
     def _read(self) -> Any:
         if self.protocol == 3:

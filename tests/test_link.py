@@ -1,5 +1,6 @@
 """One tracked connection: the same events whether the server speaks RESP3 or RESP2."""
 
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -133,6 +134,80 @@ def test_many_events_at_once_come_one_by_one(
         client.publish(CONTROL, str(number))
     assert events(link, 2000) == [Message(str(number).encode()) for number in range(2000)]
     assert link.poll(0) is None
+
+
+def has_arrived(link: Link, *ends: bytes) -> bool:
+    """Say whether the socket has been told one of these, without a read."""
+    connection: Any = link._connection
+    waiting: bytes = connection._sock.recv(1 << 16, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+    return any(end in waiting for end in ends)
+
+
+def test_what_is_there_is_taken_in_one_go(
+    client: redis.Redis, open_link: Callable[..., Link]
+) -> None:
+    link = open_link()
+    for key in ("t:1", "t:2", "t:1"):
+        client.set(key, 1)
+    client.publish(CONTROL, "that is all")
+    wait_until(lambda: has_arrived(link, b"that is all"))
+    assert list(link.drain(100)) == [Invalidated(["t:1", "t:2"]), Message(b"that is all")]
+    assert list(link.drain(100)) == []
+
+
+def test_what_is_taken_in_one_go_keeps_its_place_before_what_is_no_write(
+    client: redis.Redis, open_link: Callable[..., Link]
+) -> None:
+    link = open_link()
+    client.set("t:1", 1)
+    client.set("t:2", 1)
+    client.publish(CONTROL, "hello")
+    client.set("t:3", 1)
+    client.flushdb()
+    client.set("t:4", 1)
+    link.ping()
+    wait_until(lambda: has_arrived(link, b"PONG", b"pong"))
+    assert list(link.drain(100)) == [
+        Invalidated(["t:1", "t:2"]),
+        Message(b"hello"),
+        Invalidated(["t:3"]),
+        Invalidated(None),
+        Invalidated(["t:4"]),
+        Pong(),
+    ]
+
+
+def test_no_more_is_taken_than_is_asked_for(
+    client: redis.Redis, open_link: Callable[..., Link]
+) -> None:
+    link = open_link()
+    for number in range(5):
+        client.set(f"t:{number}", 1)
+    client.publish(CONTROL, "that is all")
+    wait_until(lambda: has_arrived(link, b"that is all"))
+    assert list(link.drain(2)) == [Invalidated(["t:0", "t:1"])]
+    assert list(link.drain(3)) == [Invalidated(["t:2", "t:3", "t:4"])]
+    assert list(link.drain(3)) == [Message(b"that is all")]
+
+
+def test_what_came_before_the_end_is_taken(
+    client: redis.Redis, open_link: Callable[..., Link]
+) -> None:
+    link = open_link()
+    (mine,) = [c for c in client.client_list() if c["name"] == "tests:link"]
+    client.set("t:1", 1)
+    client.publish(CONTROL, "that is all")
+    client.set("t:2", 1)
+    client.client_kill_filter(_id=mine["id"])
+    wait_until(lambda: not [c for c in client.client_list() if c["name"] == "tests:link"])
+    taken = link.drain(100)
+    assert [next(taken) for _ in range(3)] == [
+        Invalidated(["t:1"]),
+        Message(b"that is all"),
+        Invalidated(["t:2"]),
+    ]
+    with pytest.raises((redis.RedisError, OSError)):
+        next(taken)
 
 
 def test_a_large_message_arrives_whole(client: redis.Redis, open_link: Callable[..., Link]) -> None:

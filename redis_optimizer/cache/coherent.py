@@ -2,8 +2,9 @@
 
 import functools
 import inspect
+import sys
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from asgiref.sync import sync_to_async
 from django_redis.cache import RedisCache
@@ -11,8 +12,12 @@ from django_redis.client.default import DefaultClient
 
 from redis_optimizer.cache import methods
 from redis_optimizer.cache.measured import Remote
+from redis_optimizer.stats.costs import current
 
 __all__ = ["coherent"]
+
+_NAME_A_KEY: Final = frozenset({"version", "version_dest", "prefix"})
+"""Arguments that a final key is made of, beside the key."""
 
 Backend = TypeVar("Backend", bound=type[RedisCache[Any]])
 
@@ -21,7 +26,8 @@ def coherent(backend: Backend) -> Backend:
     """Give a backend class the writers and coroutines that :mod:`.methods` lists.
 
     Args:
-        backend: A subclass of RedisCache that has ``_drop(finals)`` and ``_drop_all()``.
+        backend: A subclass of RedisCache that has ``_final(key, version)``, ``_drop(finals)`` and
+            ``_drop_all()``.
 
     Returns:
         The same class.
@@ -37,11 +43,28 @@ def coherent(backend: Backend) -> Backend:
 
 def _writer(name: str, written: tuple[methods.Written, ...]) -> Callable[..., Any]:
     """Make a writer that lets go of what it wrote: after the reply, whatever that was."""
-    remote = getattr(Remote, name)
+    remote, plain = getattr(Remote, name), getattr(RedisCache, name)
     names = _positional(getattr(DefaultClient, name))
+    # With fewer arguments, and none of these names, the first is the key, of the cache's version.
+    few = min((names.index(each) for each in _NAME_A_KEY if each in names), default=sys.maxsize)
+    is_of_one = names[:1] == [written[0].key] and len(written) == 1
 
     @functools.wraps(remote)
     def write(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if is_of_one and 0 < len(args) <= few and _NAME_A_KEY.isdisjoint(kwargs):
+            final = self._final(args[0], None)
+            self.validate_key(final)
+            finals = [final]
+        else:
+            finals = name_all(self, args, kwargs)
+        try:
+            if current() is None:
+                return plain(self, *args, **kwargs)
+            return remote(self, *args, **kwargs)
+        finally:
+            self._drop(finals)
+
+    def name_all(self: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[str]:
         given = dict(zip(names, args, strict=False)) | kwargs
         prefix = {"prefix": given["prefix"]} if given.get("prefix") is not None else {}
         finals = []
@@ -51,10 +74,7 @@ def _writer(name: str, written: tuple[methods.Written, ...]) -> Callable[..., An
                 final = self.client.make_key(given[key], version=value, **prefix)
                 self.validate_key(final)
                 finals.append(final)
-        try:
-            return remote(self, *args, **kwargs)
-        finally:
-            self._drop(finals)
+        return finals
 
     return write
 

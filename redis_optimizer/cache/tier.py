@@ -248,21 +248,27 @@ class Tier:
             The right to keep what it brings, or None.
         """
         is_off = not is_on(PART)
+        store, options = self.store, self.options
         if is_off:
             self.passed_on += 1
         else:
-            self.store.misses += 1
+            store.misses += 1
         if not self._started:
             self._reads_before += 1
-            if self._reads_before > self.options.START_AFTER:
+            if self._reads_before > options.START_AFTER:
                 self._try_start()
         elif self._pid != os.getpid():  # forked without Python's knowledge
             self.after_fork_in_child()
         elif not is_off:
             channel = self.channel  # another thread may stop the tier meanwhile
-            if channel is not None and self.now() >= self.store.valid_until:
+            if channel is not None and self.now() >= store.valid_until:
                 channel.ping()
-        return self.store.lease(final) if not is_off and self._may_keep(final, key) else None
+        if is_off or not final.startswith(options.PREFIXES):
+            return None
+        exclude = options.exclude
+        if exclude is not None and exclude.match(str(key)) is not None:
+            return None
+        return store.lease(final)
 
     def fetch(self, redis: Any, lease: Lease | None = None) -> Fetch:
         """Make the read that ``lease`` is for, or that of many keys."""
@@ -461,9 +467,3 @@ class Tier:
         unknown = options.MAX_AGE if options.COHERENCE == "ttl" else options.MAX_STALENESS
         max_age = min(options.MAX_AGE, options.MAX_STALENESS) if self.refused else options.MAX_AGE
         return lifetime(ttl, max_age=max_age, unknown=unknown)
-
-    def _may_keep(self, final: str, key: object) -> bool:
-        if not final.startswith(self.options.PREFIXES):
-            return False
-        exclude = self.options.exclude
-        return exclude is None or exclude.match(str(key)) is None

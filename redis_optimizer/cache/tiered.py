@@ -11,6 +11,7 @@ from django_redis.exceptions import ConnectionInterrupted
 from redis.exceptions import RedisError
 
 from redis_optimizer.cache.coroutines import Coroutines
+from redis_optimizer.cache.fill import Fetch
 from redis_optimizer.cache.loading import Loading
 from redis_optimizer.cache.measured import timed_for
 from redis_optimizer.cache.options import PART
@@ -19,6 +20,7 @@ from redis_optimizer.cache.writing import CoherentCache
 from redis_optimizer.core.s3fifo import HOTTEST
 from redis_optimizer.core.store import MISSING, Lease
 from redis_optimizer.core.values import thaw
+from redis_optimizer.stats.costs import current
 from redis_optimizer.switches import is_on
 
 __all__ = ["TieredCache"]
@@ -166,18 +168,29 @@ class TieredCache(Coroutines, CoherentCache):
         try:
             fetch = tier.fetch(self.primary(), lease)
             sent = tier.now()
-            value = super().get(key, MISSING, version, fetch)
+            value = (
+                self._fetch(key, version, fetch)
+                if current() is None
+                else timed_for(self, self._fetch, key, version, fetch)
+            )
             if final in fetch.raw:
                 if fetch.is_told:
                     tier.keep(final, lease, value, fetch.raw[final], fetch.ttl, sent)
+                    lease = None  # it is used up
                 return default if value is MISSING else value
         except (RedisError, OSError):
             if not tier.has_replicas:
                 raise
         finally:
-            self._store.release(final, lease)
+            if lease is not None:
+                self._store.release(final, lease)
         # The primary does not answer. A replica may, as without a tier.
         return super().get(key, default, version) if tier.has_replicas else default
+
+    @omit_exception(return_value=MISSING)
+    def _fetch(self, key: Any, version: int | None, fetch: Fetch) -> Any:
+        """Read as django-redis does; what became of it, ``fetch`` knows."""
+        return self.client.get(key, MISSING, version, fetch)
 
     def _look_many(
         self, keys: list[Any], version: int | None

@@ -21,7 +21,7 @@ from redis_optimizer.cache.signed import is_signed, signed
 from redis_optimizer.cache.tier import Tier
 from redis_optimizer.conf import get_settings
 from redis_optimizer.core.store import MISSING, LocalStore
-from redis_optimizer.internals import client_class, set_client
+from redis_optimizer.internals import client_class, is_warned_of, set_client
 
 __all__ = ["LONG", "MEDIUM", "SHORT", "CoherentCache", "can_have_tier"]
 
@@ -206,6 +206,11 @@ class CoherentCache(Remote):
         for step in ("do_acquire", "do_extend", "do_reacquire", "do_release"):
             setattr(lock, step, self._dropping(getattr(lock, step), final))
         return lock
+
+    def validate_key(self, key: str) -> None:
+        """Warn of a key that memcached would not take, as Django does."""
+        if is_warned_of(key):
+            super().validate_key(key)
 
     # Details
 

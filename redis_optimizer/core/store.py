@@ -104,6 +104,7 @@ class LocalStore:
         self._leases: dict[str, Lease] = {}
         self._watchers: dict[str, list[Callable[[], object]]] = {}
         self._sweep: Iterator[str] = iter(())
+        self._is_sweeping = False
         self._next_sweep = now() + SWEEP_INTERVAL
         self._spared = False  # the sweep left entries that may be served stale
         self._is_strict = False  # it leaves none, until it has looked at all
@@ -221,10 +222,13 @@ class LocalStore:
         dropped = 0
         watched = []
         with self.lock:
+            entries, leases, watchers = self.entries, self._leases, self._watchers
             for key in keys:
-                dropped += self._remove(key)
-                self._leases.pop(key, None)
-                if key in self._watchers:
+                if key in entries:
+                    dropped += self._remove(key)
+                if key in leases:
+                    del leases[key]
+                if key in watchers:
                     watched.append(key)
             for key in watched:  # last: one that fails must not keep a key from being dropped
                 self._wake(key)
@@ -347,7 +351,9 @@ class LocalStore:
                 self.bytes -= gone.size
                 self.evictions += 1
         self._queues.add(key, returning=returning)
-        self._tidy(now, is_short)
+        if self._is_sweeping or is_short or self._is_strict or now >= self._next_sweep:
+            self._tidy(now, is_short)
+        self._queues.compact(len(self.entries))
         return True
 
     def _remove(self, key: str) -> bool:
@@ -371,8 +377,9 @@ class LocalStore:
             self._sweep = iter(list(self.entries))
             self._next_sweep = now + SWEEP_INTERVAL
             self._spared = False
+            self._is_sweeping = True
         elif not keys:
-            self._is_strict = False
+            self._is_strict = self._is_sweeping = False
         for key in keys:
             entry = self.entries.get(key)
             if entry is None or (entry.expires_at > now and entry.epoch == self.epoch):
@@ -382,7 +389,6 @@ class LocalStore:
                 self._spared = True
             else:
                 self._remove(key)
-        self._queues.compact(len(self.entries))
 
 
 # Fork: a child must not inherit a lock that a thread of the parent holds, nor what that thread had

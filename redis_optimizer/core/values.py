@@ -68,6 +68,8 @@ def freeze(value: object, pickled: bytes | None = None) -> tuple[Any, Load, int]
     Raises:
         Exception: Whatever pickle raises for a value that cannot be pickled.
     """
+    if type(value) in ATOMS:
+        return value, None, sys.getsizeof(value)
     if is_atom(value):
         return value, None, _size(value)
     # S301: these bytes were made by this process, or came from the Redis that django-redis

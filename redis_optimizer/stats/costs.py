@@ -2,9 +2,10 @@
 
 import contextlib
 import threading
+from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 __all__ = ["Costs", "current", "measuring"]
 
@@ -100,9 +101,8 @@ class Costs:
 _current: ContextVar[Costs | None] = ContextVar("redis_optimizer.costs", default=None)
 
 
-def current() -> Costs | None:
-    """Return the costs of the request that is served here; None unless it is measured."""
-    return _current.get()
+current: Final[Callable[[], Costs | None]] = _current.get
+"""Return the costs of the request that is served here; None unless it is measured."""
 
 
 class measuring:  # noqa: N801  # read as a verb, after `with`

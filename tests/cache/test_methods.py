@@ -10,11 +10,12 @@ from asgiref.sync import async_to_sync
 from django.core.cache.backends.base import BaseCache
 from django_redis.cache import RedisCache
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import ResponseError
 
 from redis_optimizer.cache import TieredCache, methods
 from redis_optimizer.embedded import EmbeddedServer
 
-from .caches import deaf, plain, tiered
+from .caches import deaf, is_kept, plain, settle, tiered
 from .calls import CALLS, KEYS, Call, fill, outcome
 
 TABLES: dict[str, frozenset[str]] = {
@@ -169,3 +170,37 @@ def test_keys_that_are_an_iterator_are_read_once(warm: TieredCache) -> None:
     assert warm.get_many(["int", "text"]) == {}
     warm.set_many({"int": 1}.items())  # type: ignore[arg-type]  # as dict() takes them
     assert warm.get("int") == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "args", "kwargs", "version"),
+    [
+        ("set", ("key", 1), {}, 1),
+        ("set", ("key", 1, 60, 2), {}, 2),
+        ("set", ("key", 1, 60, None), {}, 1),
+        ("set", ("key", 1), {"version": 2}, 2),
+        ("set", (), {"key": "key", "value": 1}, 1),
+        ("set", (), {"key": "key", "value": 1, "version": 2}, 2),
+        ("delete", ("key",), {}, 1),
+        ("delete", ("key", 2), {}, 2),
+        ("delete", ("key", 2, "other"), {}, None),
+        ("delete", ("key",), {"prefix": "other"}, None),
+        ("delete", ("key",), {"prefix": None}, 1),
+        ("hdel", ("key", "field"), {}, 1),
+        ("sadd", ("key", 1, 2, 3), {}, 1),
+        ("sadd", ("key", 1, 2, 3), {"version": 2}, 2),
+    ],
+)
+def test_a_writer_lets_go_of_the_key_that_it_names_and_of_no_other(
+    url: str, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], version: int | None
+) -> None:
+    cache = tiered(url)
+    for each in (1, 2):
+        cache.set("key", "value", version=each)
+    settle(cache)
+    assert [cache.get("key", version=each) for each in (1, 2)] == ["value", "value"]
+    with deaf(cache), contextlib.suppress(ResponseError):  # of the wrong type: let go all the same
+        getattr(cache, name)(*args, **kwargs)
+    assert [each for each in (1, 2) if not is_kept(cache, "key", each)] == (
+        [] if version is None else [version]
+    )

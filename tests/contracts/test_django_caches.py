@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 from django.core.cache import caches
-from django.core.cache.backends.base import BaseCache
+from django.core.cache.backends.base import BaseCache, memcache_key_warnings
 from django.test import override_settings
 
-from redis_optimizer.internals import live_caches
+from redis_optimizer.internals import is_warned_of, live_caches
 
 LOCMEM = {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}
 
@@ -40,3 +40,8 @@ def test_one_that_takes_the_place_of_another_is_found() -> None:
     caches["default"] = replaced
     assert live_caches() == [("default", replaced)]
     assert caches["default"] is replaced
+
+
+@pytest.mark.parametrize("key", ["", "x" * 249, "x" * 250, "x" * 251, *map(chr, range(300))])
+def test_the_keys_that_django_warns_of_are_known(key: str) -> None:
+    assert is_warned_of(key) is bool(list(memcache_key_warnings(key)))
