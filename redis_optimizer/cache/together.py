@@ -40,32 +40,32 @@ class Known:
 
     def __init__(self) -> None:
         # No lock, which a fork might copy while it is held: no step needs another one.
-        self.keys: dict[str, tuple[str, int | None, Entry | None]] = {}
+        self.keys: dict[str, tuple[str, Entry | None]] = {}
         self.is_refused = False
 
-    def ask(self, final: str, key: str, version: int | None) -> None:
+    def ask(self, final: str, key: str) -> None:
         """Take note of a key that is asked for."""
         self.keys.pop(final, None)
-        self.keys[final] = (key, version, None)
+        self.keys[final] = (key, None)
         if len(self.keys) > REMEMBERED:
             self.keys.pop(next(iter(list(self.keys))), None)
 
     def lost(self, cache: "TieredCache", tier: "Tier", version: int | None) -> Iterator[str]:
         """Yield the keys of a version that are kept no more, the last one first."""
-        for final, (key, its_version, brought) in reversed(list(self.keys.items())):
+        for final, (key, brought) in reversed(list(self.keys.items())):
             if final in tier.store.entries:  # or has expired there, and is read with its TTL
                 continue
             if brought is not None and not brought.hot:
                 self.keys.pop(final, None)
-            elif its_version == version and cache.client.make_key(key, version=version) == final:
+            elif cache.client.make_key(key, version=version) == final:
                 yield key
 
-    def bring(self, final: str, key: str, version: int | None, entry: Entry | None) -> None:
+    def bring(self, final: str, key: str, entry: Entry | None) -> None:
         """Take note of what was brought along."""
         if entry is None or entry.size > LARGEST:
             self.keys.pop(final, None)
         elif final in self.keys:  # else it was forgotten meanwhile
-            self.keys[final] = (key, version, entry)
+            self.keys[final] = (key, entry)
 
 
 _known: "WeakKeyDictionary[Tier, Known]" = WeakKeyDictionary()
@@ -94,7 +94,7 @@ def read(cache: "TieredCache", tier: "Tier", final: str, key: Any, version: int 
                 others.append(other)
             if len(others) == MOST:
                 break
-    known.ask(final, key, version)
+    known.ask(final, key)
     found = _read_all(cache, known, key, others, version) if others else None
     if found is None:
         value = cache.get(key, MISSING, version)
@@ -102,7 +102,7 @@ def read(cache: "TieredCache", tier: "Tier", final: str, key: Any, version: int 
         value = found.get(key, MISSING)
         for other in others:
             its = cache.client.make_key(other, version=version)
-            known.bring(its, other, version, tier.store.entries.get(its))
+            known.bring(its, other, tier.store.entries.get(its))
     entry = tier.store.entries.get(final)
     if entry is not None and entry.size > LARGEST:
         forget(tier, final)

@@ -123,4 +123,5 @@ def test_another_error_is_not_hidden(
     admin.set("unacked", "no hash")
     with pytest.raises(redis.ResponseError, match="WRONGTYPE"):
         message.ack()
+    assert not message.channel.qos._is_refused
     admin.delete("unacked")
