@@ -13,12 +13,22 @@ PORTS = range(20_000, 32_768)
 # The system's own generator: test plugins seed the shared one alike in every process.
 _random = random.SystemRandom()
 
+_given: set[int] = set()
+
 
 def free_port() -> int:
-    """Return a loopback port that nobody listens on."""
+    """Return a loopback port that nobody listens on.
+
+    None twice in a process, unless all were given: a port is the name of a server to whoever keeps
+    something of it, as django-redis keeps its pools by their URLs, and it is still so when that
+    server has ended.
+    """
+    if len(_given) >= len(PORTS) // 2:
+        _given.clear()
     while True:
         port = _random.choice(PORTS)
-        if is_free(port):
+        if port not in _given and is_free(port):
+            _given.add(port)
             return port
 
 

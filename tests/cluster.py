@@ -14,7 +14,7 @@ from .servers import QUICK_SYNC, connect, wait_until
 SLOTS = 16_384
 # Milliseconds. It is also what a failover takes at the least.
 NODE_TIMEOUT = 1000
-FORMED_WITHIN = 30.0  # seconds; 2 s on an idle machine
+FORMED_WITHIN = 60.0  # seconds; 2 s on an idle machine
 
 
 class ClusterNode(EmbeddedServer):

@@ -1,5 +1,6 @@
 """One real server for each test process, empty at the start of every test."""
 
+import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from django.urls import clear_script_prefix
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis
 
-from redis_optimizer import switches
+from redis_optimizer import _ports, switches
 from redis_optimizer.embedded import HOST, EmbeddedServer, ServerNotFound, find_binary
 
 # The same examples in every run, and none too slow: the machine may be busy. What a test's fixtures
@@ -35,10 +36,22 @@ def pytest_configure(config: pytest.Config) -> None:
     # A shell has what it runs in the background ignore it, and with it what the tests start.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    _take_own_ports()
     try:
         find_binary()
     except ServerNotFound as error:
         raise pytest.UsageError(str(error)) from error
+
+
+def _take_own_ports() -> None:
+    """Give each process of pytest-xdist ports of its own.
+
+    Where a server was killed, none of another process may answer.
+    """
+    number = os.environ.get("PYTEST_XDIST_WORKER", "").removeprefix("gw")
+    count = os.environ.get("PYTEST_XDIST_WORKER_COUNT", "")
+    if number and count:
+        _ports.PORTS = _ports.PORTS[int(number) :: int(count)]
 
 
 @pytest.hookimpl(trylast=True)  # after pytest-randomly

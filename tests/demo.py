@@ -20,7 +20,7 @@ from example_project.demo.website import find_missing
 from tests.servers import wait_until
 
 ROOT = Path(__file__).resolve().parent.parent
-STOP = 20  # seconds
+STOP = 60  # seconds
 
 needs_demo = pytest.mark.skipif(bool(find_missing()), reason="the demo extra is not installed")
 

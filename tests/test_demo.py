@@ -165,7 +165,7 @@ def test_smoke_saves_commands_shows_every_change_and_loses_no_job() -> None:
 
 def test_smoke_that_is_interrupted_has_not_succeeded(tmp_path: Path) -> None:
     with running_demo(tmp_path / "files", "--smoke", ready=False) as demo:
-        wait_until(lambda: "Traffic" in demo.log.read_text(), 60)
+        wait_until(lambda: "Traffic" in demo.log.read_text())
         assert demo.end(signal.SIGINT) == 128 + signal.SIGINT
         assert not any(demo.temporary.iterdir())
         assert "Traceback" not in demo.log.read_text()

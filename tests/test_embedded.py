@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from redis_optimizer import _binary, embedded
+from redis_optimizer import _binary, _ports, embedded
 from redis_optimizer.embedded import (
     HOST,
     EmbeddedServer,
@@ -109,6 +109,14 @@ class TestListening:
             assert one.port != two.port
             assert answers(one.url)
             assert answers(two.url)
+
+    def test_the_port_of_a_server_that_ended_is_not_given_to_another(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(_ports, "PORTS", _ports.PORTS[:20])
+        monkeypatch.setattr(_ports, "_given", set())
+        assert len({free_port() for _ in range(10)}) == 10
+        assert free_port() in _ports.PORTS  # half of them were: from here on, again
 
     def test_a_port_taken_meanwhile_is_replaced(
         self, server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch

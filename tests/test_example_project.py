@@ -18,7 +18,7 @@ pytestmark = needs_demo
 
 STATE = re.compile(r'id="integration-(\d+)" data-state="(\w+)"')
 MAIN = re.compile(r"<main.*</main>", re.DOTALL)
-SHOWN = 15  # seconds within which every process shows a change
+SHOWN = 60  # seconds within which every process shows a change
 
 
 @pytest.fixture(scope="module")

@@ -149,7 +149,7 @@ def test_a_large_message_arrives_whole(client: redis.Redis, open_link: Callable[
             heard.update(event.keys or ())
         return len(heard) == 5000
 
-    wait_until(all_heard, 20, step=0)
+    wait_until(all_heard, step=0)
 
 
 def test_where_nothing_comes_in_time_there_is_no_event(open_link: Callable[..., Link]) -> None:

@@ -21,7 +21,7 @@ from tests.cache.conftest import _no_tiers, url
 
 __all__ = ["_no_tiers", "url"]
 
-READY = 10  # seconds
+READY = 60  # seconds
 
 
 class Heard(list[dict[str, Any]]):

@@ -51,7 +51,7 @@ def site(settings: Any) -> Iterator[None]:
     known.clear()
     yield
     known.clear()
-    wait_until(lambda: not RUNS & {thread.name for thread in enumerate_threads()}, 30)
+    wait_until(lambda: not RUNS & {thread.name for thread in enumerate_threads()})
 
 
 @pytest.fixture
@@ -183,7 +183,7 @@ class TestCost:
         before = switches.runs
         assert render().data["data-state"] == "unknown"
         # One run has begun behind it, and what it finds is shown from then on.
-        wait_until(lambda: render().data["data-state"] == "ok", 30)
+        wait_until(lambda: render().data["data-state"] == "ok")
         assert switches.runs == before + 1
 
     def test_a_page_needs_no_query(

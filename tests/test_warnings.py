@@ -85,6 +85,6 @@ def test_no_worker_warns(
             "from tests.tasks.site.budget import ignored, together\n"
             "for task in (ignored, together): [task.delay(number) for number in range(3)]"
         )
-        wait_until(lambda: len(runs.rows(site.runs)) == 6, 60)
+        wait_until(lambda: len(runs.rows(site.runs)) == 6)
         assert worker.stop() == 0
     assert OURS.findall(worker.log + sent.stderr) == []

@@ -143,12 +143,12 @@ class TestWatchdog:
 
     def test_it_terminates_the_guarded_process(self, watch, bystander) -> None:
         with watch(bystander.pid):
-            assert bystander.wait(10) == -signal.SIGTERM
+            assert bystander.wait(60) == -signal.SIGTERM
 
     def test_it_kills_a_process_that_does_not_terminate(self, watch, bystander) -> None:
         bystander.send_signal(signal.SIGSTOP)
         with watch(bystander.pid):
-            assert bystander.wait(10) == -signal.SIGKILL
+            assert bystander.wait(60) == -signal.SIGKILL
 
     def test_it_spares_a_process_that_it_guards_no_more(self, watch, bystander) -> None:
         with watch(bystander.pid, 0):

@@ -50,8 +50,8 @@ class Counted:
         self.producer.stdin.write(f"{task} {jobs} {block}\n")
         self.producer.stdin.flush()
         self.done += jobs
-        wait_until(lambda: len(runs.counts(self.site.runs)) == self.done, 60)
-        wait_until(lambda: self._is_quiet(), 20)
+        wait_until(lambda: len(runs.counts(self.site.runs)) == self.done)
+        wait_until(lambda: self._is_quiet())
         return self.wire.counts().commands
 
     def _is_quiet(self) -> bool:

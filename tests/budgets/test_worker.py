@@ -66,7 +66,7 @@ def settle(admin: redis.Redis) -> None:
             time.sleep(1)
         return not set(calls) - {"brpop", "publish", "ping"}
 
-    wait_until(is_quiet, 20)
+    wait_until(is_quiet)
 
 
 def test_metered(idle: dict[str, Idle]) -> None:

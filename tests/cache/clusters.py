@@ -15,7 +15,7 @@ from tests.servers import wait_until
 from .caches import PREFIX, is_kept, plain, tiered
 
 CLIENT = "redis_optimizer.cache.cluster.ClusterClient"
-PATIENT = 30.0  # seconds that a busy machine may take
+PATIENT = 60.0  # seconds that a busy machine may take
 
 
 def clustered(made: Cluster, **options: Any) -> TieredCache:

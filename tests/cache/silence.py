@@ -29,7 +29,7 @@ def silence() -> Iterator[None]:
         # The thread comes in at its next event: an answer to a PING of ours, which is no read.
         _wake_all()
         silent.set()
-        assert deaf.wait(5)
+        assert deaf.wait(60)
         yield
     finally:
         Link.poll = poll  # type: ignore[method-assign]

@@ -132,7 +132,7 @@ def test_a_server_that_is_busy_with_a_script_opens_it_until_that_ends(own: Embed
         )
         with pytest.raises(ServerUnavailable):
             cache.ttl("unknown")
-    wait_until(lambda: guard._breaker.admits(), 20)
+    wait_until(lambda: guard._breaker.admits())
 
 
 def test_locks_are_refused_as_well(own: EmbeddedServer) -> None:
@@ -204,7 +204,7 @@ def test_it_closes_by_itself_when_the_server_is_back(own: EmbeddedServer, l1: An
     if l1 is QUICK:
         hold(cache)  # it is the channel that finds it
     own.restart()
-    wait_until(lambda: outcome(lambda: cache.set("k", 1)) == ("returned", True), 15)
+    wait_until(lambda: outcome(lambda: cache.set("k", 1)) == ("returned", True))
     assert cache.stats()["breaker"] == "closed"
 
 
@@ -221,10 +221,10 @@ def test_a_frozen_server_is_probed_in_vain(
                 cache.ttl("unknown")
         (guard,) = guards()
         wait_until(lambda: outcome(lambda: cache.ttl("k")) and guard.state == "half-open")
-        wait_until(lambda: guard.state == "open", 10)
+        wait_until(lambda: guard.state == "open")
     finally:
         own.thaw()
-    wait_until(lambda: outcome(lambda: cache.ttl("k"))[0] == "returned", 15)
+    wait_until(lambda: outcome(lambda: cache.ttl("k"))[0] == "returned")
 
 
 def test_it_is_told_when_it_opens_and_when_it_closes(
@@ -256,7 +256,7 @@ def test_it_is_told_when_it_opens_and_when_it_closes(
             outcome(lambda: cache.get("k"))
         (guard,) = guards()
         own.restart()
-        wait_until(lambda: outcome(lambda: cache.get("k")) and guard.state == "closed", 15)
+        wait_until(lambda: outcome(lambda: cache.get("k")) and guard.state == "closed")
     finally:
         server_lost.disconnect(lost)
         server_found.disconnect(found)
@@ -305,7 +305,7 @@ def test_attempts_are_bounded_however_many_ask(own: EmbeddedServer) -> None:
     threads = [threading.Thread(target=work) for work in (hang_up, *[load] * 4)]
     for thread in threads:
         thread.start()
-    wait_until(lambda: calls[0] > 3000, 30)
+    wait_until(lambda: calls[0] > 3000)
     (guard,) = guards()
     assert guard.state != "closed"
     ended.set()

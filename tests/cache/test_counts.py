@@ -99,5 +99,5 @@ def test_a_channel_can_answer_while_somebody_waits_for_its_end(url: str) -> None
         )
         with registry._lock:  # as a fork holds it, and whoever stops channels
             thread.start()
-            thread.join(10)
+            thread.join(60)
             assert len(seen) == 4

@@ -29,7 +29,7 @@ def own() -> Iterator[EmbeddedServer]:
 
 def comes_back(cache: TieredCache, own: EmbeddedServer) -> None:
     """Assert that the cache keeps values again, and hears of writes, without anybody's doing."""
-    wait_until(lambda: cache.tier.ready, 20)
+    wait_until(lambda: cache.tier.ready)
     keep(cache, {"k": "before"})
     with connect(own) as other:
         other.set("t:1:k", 5)
@@ -85,7 +85,7 @@ def test_a_frozen_server_is_vouched_for_until_the_bound_and_no_longer(own: Embed
         served.append(time.monotonic() - began)
         return False
 
-    wait_until(fails, 10)
+    wait_until(fails)
     assert served  # nobody could write meanwhile
     assert max(served) <= QUICK["MAX_STALENESS"] + 0.1
     own.thaw()

@@ -203,7 +203,7 @@ async def test_a_coroutine_that_is_cancelled_as_it_asks_leaves_no_lock(
 
     def slow(lock: FleetLock) -> Any:
         asking.set()
-        assert go_on.wait(10)
+        assert go_on.wait(60)
         return acquire(lock)
 
     monkeypatch.setattr(FleetLock, "acquire", slow)
@@ -262,16 +262,16 @@ def test_those_that_wait_get_what_the_loader_made(
 
     def load() -> str:
         loading.set()
-        assert go_on.wait(10)
+        assert go_on.wait(60)
         return "made"
 
     with ThreadPoolExecutor(2) as pool:
         first = pool.submit(fleet.get_or_set, "k", load)
-        assert loading.wait(10)
+        assert loading.wait(60)
         second = pool.submit(waits.get_or_set, "k", "second")
         wait_until(lambda: waits.tier.store._watchers)
         go_on.set()
-        assert (first.result(10), second.result(10)) == ("made", "made")
+        assert (first.result(60), second.result(60)) == ("made", "made")
     assert waits.tier.store._watchers == {}
 
 
@@ -318,4 +318,4 @@ def test_a_channel_that_is_lost_wakes_those_that_wait(
         fleet.tier.on_invalidated = lambda keys: None  # type: ignore[method-assign]
         plain(url).set("k", "theirs")
         fleet.tier.channel._link.interrupt()
-        assert waits.result(10) == "theirs"
+        assert waits.result(60) == "theirs"

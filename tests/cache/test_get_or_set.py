@@ -26,7 +26,7 @@ class Loader:
 
     def __call__(self) -> Any:
         self.runs += 1
-        assert self.go_on.wait(10)
+        assert self.go_on.wait(60)
         if self.error:
             raise self.error
         return self.value

@@ -82,7 +82,7 @@ def test_it_comes_back_with_the_server(own: EmbeddedServer) -> None:
     with pytest.raises(redis.RedisError):
         cache.get("k")
     own.restart()
-    wait_until(lambda: cache.tier.ready, 10)
+    wait_until(lambda: cache.tier.ready)
     keep(cache, {"k": 2})
     theirs.set("k", 3)
     wait_until(lambda: not is_kept(cache, "k"))

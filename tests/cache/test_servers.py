@@ -103,7 +103,7 @@ def test_a_cluster_of_one_node_with_tls(certificate: tuple[Path, Path]) -> None:
     with EmbeddedServer(binary=shutil.which("redis-server"), args=args) as own:
         with connect(own) as client:
             client.execute_command("CLUSTER ADDSLOTSRANGE", 0, 16_383)
-            wait_until(lambda: client.cluster("INFO")["cluster_state"] == "ok", 30)
+            wait_until(lambda: client.cluster("INFO")["cluster_state"] == "ok")
         pool = {"ssl_ca_certs": cert}
         hears(
             tiered(f"rediss://{HOST}:{port}", CLIENT_CLASS=CLIENT, CONNECTION_POOL_KWARGS=pool),
@@ -219,7 +219,7 @@ def test_sentinel_names_another_master_and_the_channel_moves() -> None:
             assert len(channels(raw)) == 1
         group.primary.kill()
         replica = connect(group.replica)
-        wait_until(lambda: replica.info("replication")["role"] == "master", 20)
+        wait_until(lambda: replica.info("replication")["role"] == "master")
 
         def moved() -> bool:
             try:
@@ -228,7 +228,7 @@ def test_sentinel_names_another_master_and_the_channel_moves() -> None:
                 return False
             return len(channels(replica)) == 1 and cache.tier.ready
 
-        wait_until(moved, 20)
+        wait_until(moved)
         keep(cache, {"k": 2})
         plain(url, **options).set("k", 3)
         wait_dropped(cache, "k")

@@ -215,7 +215,7 @@ def test_a_server_that_comes_back_is_believed(own: EmbeddedServer) -> None:
     lose(cache, own)
     assert cache.get("k") == [1]
     own.restart()
-    wait_until(lambda: cache.tier.ready, 10)
+    wait_until(lambda: cache.tier.ready)
     assert not is_kept(cache, "k")
     with connect(own) as admin:
         admin.set(KEY, 2)
@@ -232,7 +232,7 @@ def test_a_write_that_nobody_heard_of_is_seen_as_soon_as_redis_answers(own: Embe
         for value in range(2, 12):
             kill_channels(admin)
             admin.set(KEY, value)
-            wait_until(lambda value=value: cache.get("k") == value, 10)
+            wait_until(lambda value=value: cache.get("k") == value)
             assert cache.get("k") == value
     assert cache.stats()["stale_served"] == 0
 
@@ -288,13 +288,13 @@ def test_threads_never_see_the_outage(own: EmbeddedServer) -> None:
     for thread in threads:
         thread.start()
     lose(cache, own)
-    wait_until(lambda: cache.tier.stale_served > 50, 10)
+    wait_until(lambda: cache.tier.stale_served > 50)
     assert failures == []
     own.restart()
-    wait_until(lambda: cache.tier.ready, 10)
+    wait_until(lambda: cache.tier.ready)
     with connect(own) as admin:
         admin.set(KEY, 2)
-        wait_until(lambda: "2" in seen, 10)
+        wait_until(lambda: "2" in seen)
     stopping.set()
     for thread in threads:
         thread.join()

@@ -243,7 +243,6 @@ def test_pings_go_on_while_it_is_read_so_that_it_hears_of_on(
     with counted(admin) as calls:
         wait_until(
             lambda: cache.get("a") or admin.info("commandstats").get("cmdstat_ping"),
-            30,
         )
     assert calls["ping"] >= 1
 
@@ -281,5 +280,5 @@ def test_readers_and_a_switch_do_not_disturb_each_other(url: str, switch: Switch
     wait_until(lambda: is_kept(cache, "n"))
     done.set()
     for thread in threads:
-        thread.join(10)
+        thread.join(60)
     assert errors == []

@@ -61,9 +61,9 @@ class Listener:
     def last(self, name: str) -> Any:
         return [value for event, value in self.events if event == name][-1]
 
-    def wait(self, name: str, times: int = 1, timeout: float = 10) -> None:
+    def wait(self, name: str, times: int = 1) -> None:
         """Wait until it was told so this often."""
-        wait_until(lambda: self.count(name) >= times, timeout)
+        wait_until(lambda: self.count(name) >= times)
 
     def heard(self) -> list[str]:
         """Return the keys that it was told of, but for probes."""

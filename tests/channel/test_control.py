@@ -85,7 +85,7 @@ def replies(admin: redis.Redis) -> redis.client.PubSub:
 
 
 def next_reply(pubsub: redis.client.PubSub) -> Any:
-    message = wait_until(lambda: pubsub.get_message(timeout=0.1), 10)
+    message = wait_until(lambda: pubsub.get_message(timeout=0.1))
     return message["data"]
 
 
@@ -155,7 +155,7 @@ def test_an_answer_that_the_server_refuses_does_no_harm(
                 admin.publish("redis_optimizer:tests", str(number))
             wait_until(lambda: len(desk.heard) == 3)
             # It sends nothing while an answer is being sent; the next reader asks again.
-            wait_until(lambda: channel.ping() or listener.count("alive"), 10)
+            wait_until(lambda: channel.ping() or listener.count("alive"))
             admin.set("t:1", 1)
             listener.wait_heard("t:1")
             assert channel.connects == 1
@@ -220,11 +220,11 @@ def test_what_is_deleted_with_all_else_can_be_written_again(
     with redis.Redis(HOST, own.port, protocol=2) as client:
         channel, listener = open_desk(client)
         client.flushall()
-        wait_until(lambda: client.get(desk.key) == b"again", 10)
+        wait_until(lambda: client.get(desk.key) == b"again")
         client.set(desk.key, "other")
         client.execute_command("SELECT", 1)
         client.flushdb()
-        wait_until(lambda: desk.flushes == 2, 10)
+        wait_until(lambda: desk.flushes == 2)
         client.execute_command("SELECT", 0)
         client.set("t:1", 1)
         listener.wait_heard("t:1")
@@ -250,7 +250,7 @@ def test_any_thread_may_publish_while_the_channel_listens(
             thread.join()
         assert [next_reply(pubsub) for _ in range(800)] == ["x"] * 800
     listener.wait_heard(*(f"t:{number}" for number in range(100)))
-    wait_until(lambda: channel.ping() or listener.count("alive"), 10)
+    wait_until(lambda: channel.ping() or listener.count("alive"))
     assert channel.connects == 1
 
 
@@ -259,6 +259,6 @@ def test_what_is_published_while_it_is_down_goes_nowhere(
 ) -> None:
     channel, _ = open_desk(data)
     channel.stop()
-    wait_until(lambda: channel.protocol is None, 10)
+    wait_until(lambda: channel.protocol is None)
     channel.publish(ANSWERS, b"x")  # neither an error nor a connection
     assert channel.protocol is None

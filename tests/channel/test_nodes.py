@@ -30,7 +30,7 @@ def node() -> Iterator[ClusterNode]:
     """Return a cluster of one node, which knows no address of its own."""
     with ClusterNode() as node:
         node.ask("CLUSTER ADDSLOTSRANGE", 0, SLOTS - 1)
-        wait_until(lambda: node.ask("CLUSTER INFO")["cluster_state"] == "ok", 30)
+        wait_until(lambda: node.ask("CLUSTER INFO")["cluster_state"] == "ok")
         yield node
 
 

@@ -80,7 +80,7 @@ def test_a_result_backend_waits_for_a_connection(server: EmbeddedServer) -> None
     time.sleep(0.1)
     assert not got
     pool.release(lent)
-    thread.join(10)
+    thread.join(60)
     assert got == [lent]
     pool.disconnect()
 

@@ -11,7 +11,7 @@ from redis_optimizer.connections.cluster_client import ClusterUnavailable
 from redis_optimizer.embedded import HOST, free_port
 from tests.servers import wait_until
 
-PATIENT = 30.0  # seconds
+PATIENT = 60.0  # seconds
 
 
 class Queue:

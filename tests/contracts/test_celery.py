@@ -126,7 +126,7 @@ def test_a_channel_waits_on_the_connection_that_is_there(
         assert is_waiting(channel)
         clients = connect(server).client_list()
         assert [c["cmd"] for c in clients if c["id"] == str(number)] == ["brpop"]
-        wait_until(lambda: prepared.can_read(timeout=0), 5)
+        wait_until(lambda: prepared.can_read(timeout=0))
 
 
 def test_a_channel_lends_the_connection_that_it_acknowledges_on(

@@ -67,10 +67,10 @@ def test_a_read_that_waits_is_ended(connection: Any) -> None:
 
     thread = threading.Thread(target=wait)
     thread.start()
-    assert began.wait(5)
+    assert began.wait(60)
     interrupt(connection)
-    assert ended.wait(5)
-    thread.join(5)
+    assert ended.wait(60)
+    thread.join(60)
 
 
 def test_a_connection_that_is_closed_already_can_be_interrupted(connection: Any) -> None:

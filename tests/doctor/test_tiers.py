@@ -99,11 +99,11 @@ class TestManyWrites:
 
         def writes() -> None:
             admin.delete(*names)
-            wait_until(lambda: cache.tier.store.invalidations >= 400, 30)
+            wait_until(lambda: cache.tier.store.invalidations >= 400)
 
         for _ in range(20):
             cache.get("other")
-        wait_until(lambda: (fill(), len(cache.tier.store) >= 450)[-1], 30)
+        wait_until(lambda: (fill(), len(cache.tier.store) >= 450)[-1])
         evidence = watch(writes, seconds=1)
         finding = one(examine(evidence), "many-writes")
         assert finding.severity is Severity.WARNING

@@ -137,7 +137,7 @@ class Site:
                     first.setdefault(answer.process, answer.at + answer.seconds - since)
             return first if len(first) == self.workers else {}
 
-        took: dict[str, float] = wait_until(said, 60)
+        took: dict[str, float] = wait_until(said)
         return max(took.values())
 
     def statuses(self, path: str, since: float) -> set[int]:
@@ -189,7 +189,7 @@ def served(kind: str, directory: Path, redis_url: str, *, sessions: str) -> Iter
             )
         site = Site(port, 2 if kind == "gunicorn" else 1, database, cookie)
     try:
-        wait_until(lambda: site.get("/live/", timeout=5).status == 200, 60)
+        wait_until(lambda: site.get("/live/", timeout=5).status == 200)
         yield site
     finally:
         with contextlib.suppress(ProcessLookupError):

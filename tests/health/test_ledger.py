@@ -380,12 +380,12 @@ def test_a_run_is_begun_in_the_background_once(site: Site, slow: Gate) -> None:
     slow.wait_entered()
     assert site.ledger.peek(PUBLIC) is None
     slow.opened.set()
-    wait_until(lambda: site.ledger.peek(PUBLIC), 30)
+    wait_until(lambda: site.ledger.peek(PUBLIC))
     site.ledger.begin(PUBLIC)
     assert site.runs == 1
     site.advance(120)
     site.ledger.begin(PUBLIC)
-    wait_until(lambda: site.runs == 2, 30)
+    wait_until(lambda: site.runs == 2)
 
 
 def test_none_is_begun_where_nothing_would_be_kept(site: Site, settings: Any) -> None:

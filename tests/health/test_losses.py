@@ -123,7 +123,7 @@ def test_a_server_that_dies_drops_it_through_the_channel(lost: list[str]) -> Non
         get_verdict()
         assert (peek_verdict() is not None, lost) == (True, [])
         own.kill()
-        wait_until(lambda: peek_verdict() is None, 30)
+        wait_until(lambda: peek_verdict() is None)
         assert len(lost) == 1
         assert lost[0].startswith("channel lost: ConnectionError")
         wait_until(lambda: cache.tier.channel.connects == 1 and not cache.tier.channel.is_up)
@@ -134,7 +134,7 @@ def test_each_loss_is_told_of_once(lost: list[str], url: str, admin: redis.Redis
     cache = tiered(url)
     for times in (1, 2):
         kill_channels(admin)
-        wait_until(lambda times=times: len(lost) == times, 30)
+        wait_until(lambda times=times: len(lost) == times)
         assert cache.tier.wait_ready(30)
 
 

@@ -56,7 +56,7 @@ def share(settings: Any, url: str, **options: Any) -> None:
 def _shared(settings: Any, server: EmbeddedServer) -> Iterator[None]:
     share(settings, server.url)
     yield
-    wait_until(lambda: not talks(), 30)  # what is told late, the next test would find
+    wait_until(lambda: not talks())  # what is told late, the next test would find
 
 
 class Fleet:
@@ -88,7 +88,7 @@ def talks() -> list[threading.Thread]:
 
 def wait_told(admin: redis.Redis) -> str:
     """Wait until the shared verdict is written, and return its key."""
-    wait_until(lambda: not talks(), 30)
+    wait_until(lambda: not talks())
     (key,) = admin.keys(KEYS)
     return str(key)
 
@@ -168,10 +168,10 @@ def test_two_processes_share_one_run(
     first, second, third = start(), start(), start()  # each ends once it has said what it was told
     assert {hear(first), hear(second), hear(third)} == {"ready"}
     tell(first)
-    wait_until(lambda: admin.get("runs") == "1", 30)
+    wait_until(lambda: admin.get("runs") == "1")
     asked = scripts(admin)
     tell(second)  # while the first one's checks run
-    wait_until(lambda: scripts(admin) > asked, 30)
+    wait_until(lambda: scripts(admin) > asked)
     admin.rpush("go", 1)
     told = f"ok {first.pid}"
     assert (hear(first), hear(second)) == (told, told)
@@ -257,7 +257,7 @@ def test_what_is_not_kept_is_not_shared(
 def test_the_verdict_of_a_broken_check_is_not_shared(fleet: Fleet, admin: redis.Redis) -> None:
     fleet.act = raising(SystemExit())
     fleet.process().get(PUBLIC)
-    wait_until(lambda: not talks(), 30)
+    wait_until(lambda: not talks())
     assert admin.keys(KEYS) == []
 
 
@@ -294,7 +294,7 @@ def test_a_drop_during_a_run_keeps_it_from_the_others(fleet: Fleet, admin: redis
     process = fleet.process()
     fleet.act = lambda: {"x": process.drop()}
     process.get(PUBLIC)
-    wait_until(lambda: not talks(), 30)
+    wait_until(lambda: not talks())
     assert admin.keys(KEYS) == []
 
 
@@ -345,7 +345,7 @@ def test_a_frozen_cache_holds_up_one_run_for_a_moment_and_the_next_not_at_all(
         assert talks() == [talk]
         assert fleet.runs == 5
         own.thaw()
-        wait_until(lambda: not talks(), 30)
+        wait_until(lambda: not talks())
 
 
 # Packing

@@ -72,7 +72,7 @@ def test_a_drop_is_for_both_and_is_logged_where_it_changes_something(
 
 def test_a_run_is_begun_in_the_background() -> None:
     begin_verdict()
-    wait_until(peek_verdict, 30)
+    wait_until(peek_verdict)
     assert get_verdict().is_cached
 
 
@@ -118,7 +118,7 @@ def test_a_child_knows_nothing_and_waits_for_nothing_of_its_parent(runs: list[st
 
         in_child(child)
         slow.opened.set()
-    wait_until(peek_verdict, 30)
+    wait_until(peek_verdict)
 
 
 def test_it_needs_no_celery() -> None:

@@ -38,7 +38,7 @@ class Gate:
 
     def wait_entered(self, times: int = 1) -> None:
         """Wait until this many are inside, or were."""
-        wait_until(lambda: len(self.passing) >= times, 30)
+        wait_until(lambda: len(self.passing) >= times)
 
 
 @contextmanager

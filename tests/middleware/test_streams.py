@@ -173,7 +173,7 @@ async def test_jobs_leave_when_an_asynchronous_stream_ends(
     go.set()
     assert (await communicator.receive_output(10)).get("body", b"") == b""
     assert len(ids(admin)) == 4
-    await communicator.wait(10)
+    await communicator.wait(60)
 
 
 async def test_they_leave_when_its_client_goes_away(
@@ -190,7 +190,7 @@ async def test_they_leave_when_its_client_goes_away(
     await receive_parts(communicator, 3)
     assert len(ids(admin)) == 1
     await communicator.send_input({"type": "http.disconnect"})
-    await communicator.wait(10)
+    await communicator.wait(60)
     assert len(ids(admin)) == 4
 
 
@@ -200,7 +200,7 @@ async def test_they_leave_when_it_fails(task: Any, give: Give, admin: redis.Redi
     await communicator.receive_output(10)
     await receive_parts(communicator, 3)
     with pytest.raises(LookupError):
-        await communicator.wait(10)
+        await communicator.wait(60)
     assert len(ids(admin)) == 4
 
 
@@ -210,7 +210,7 @@ async def test_a_stream_of_an_ordinary_iterator_is_collected_too(
     give(lambda: sending(task))
     communicator = await aserve("/agiven/")
     with pytest.warns(Warning, match="synchronous iterators"):
-        await communicator.wait(10)
+        await communicator.wait(60)
     await communicator.receive_output(10)
     assert await receive_parts(communicator, 3) == [b"1", b"2", b"3"]
     assert len(ids(admin)) == 4

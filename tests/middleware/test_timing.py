@@ -162,7 +162,7 @@ def test_requests_side_by_side_do_not_mix(rf: RequestFactory) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(60)
     for count, found in seen.items():
         reads = int(found["l1"]["desc"].strip('"').split()[0])
         trips = int(found["l2"]["desc"].strip('"').split()[0])

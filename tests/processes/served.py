@@ -108,7 +108,7 @@ def no_connection_stays(client: redis.Redis) -> Iterator[None]:
     """Assert that after the block the server has no connection that was not there before."""
     before = {each["id"] for each in client.client_list()}
     yield
-    wait_until(lambda: {each["id"] for each in client.client_list()} <= before, 20)
+    wait_until(lambda: {each["id"] for each in client.client_list()} <= before)
 
 
 class Served:

@@ -124,7 +124,7 @@ def test_processes_that_are_replaced_after_some_requests(
         with visited(server) as visitors:
             wait_until(lambda: len(visitors.pids) >= 4, FOR_ALL)
         assert server.stop() == 0
-        wait_until(server.is_gone, 20)
+        wait_until(server.is_gone)
     assert labels(admin) == sorted(visitors.sent)
     assert visitors.failures == []
     assert trouble(server.log) == []

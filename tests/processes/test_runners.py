@@ -115,7 +115,7 @@ def test_runserver_that_reloads(site: Site, admin: redis.Redis) -> None:
         running.get("/send/after/")
         os.killpg(running.process.pid, signal.SIGINT)  # Ctrl-C reaches both processes
         assert running.process.wait(STOP) == 0
-        wait_until(running.is_gone, 20)
+        wait_until(running.is_gone)
     assert labels(admin) == ["after", "before"]
     assert trouble(running.log) == []
 

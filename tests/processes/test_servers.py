@@ -109,7 +109,7 @@ def test_a_site_under(name: str, site: Site, server: EmbeddedServer, admin: redi
             assert set(answer["threads"]) <= {"redis_optimizer:channel", "redis_optimizer.jobs"}
         assert labels(admin) == at_once
         assert running.stop() == 0
-        wait_until(running.is_gone, 20)
+        wait_until(running.is_gone)
         assert labels(admin) == sorted([*sent, *at_once])
         assert trouble(running.log, *kind.allowed) == []
 
@@ -128,6 +128,6 @@ def test_uwsgi_without_threads_keeps_nothing_waiting(
         running.get("/send/job/")
         assert labels(admin) == ["job"]
         assert running.stop() == 0
-        wait_until(running.is_gone, 20)
+        wait_until(running.is_gone)
     assert "Set enable-threads = true." in running.log
     assert trouble(running.log) == []

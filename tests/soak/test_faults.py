@@ -68,16 +68,16 @@ def test_writes_fail_while_it_lasts_and_succeed_when_it_is_over(
     assert write(client) is None
     fault = threading.Thread(target=OF_SERVERS[name][0], args=[place, HOLD])
     fault.start()
-    wait_until(lambda: write(client) is SEEN[name], 20)
+    wait_until(lambda: write(client) is SEEN[name])
     fault.join()
-    wait_until(lambda: write(client) is None, 20)
+    wait_until(lambda: write(client) is None)
 
 
 @pytest.mark.parametrize("name", ["restart", "kill_clients"])
 def test_connections_are_closed(place: Place, client: redis.Redis, name: str) -> None:
     before = client.client_id()
     OF_SERVERS[name][0](place, HOLD)
-    wait_until(lambda: client.client_id() and write(client) is None, 20)
+    wait_until(lambda: client.client_id() and write(client) is None)
     with place.admin() as admin:
         if name == "kill_clients":
             assert before not in {int(each["id"]) for each in admin.client_list()}

@@ -49,7 +49,7 @@ def use_jobs() -> None:
         results = [task.delay(n) for task in (kept, together) for n in range(5)]
     results += [plain.delay(n) for n in range(3)]
     for result in results:
-        result.get(timeout=30)
+        result.get(timeout=60)
 
 
 if __name__ == "__main__":

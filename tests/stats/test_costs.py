@@ -62,7 +62,7 @@ def test_no_addition_of_many_threads_is_lost() -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(60)
     assert costs == Costs(8_000, 8_000, 8_000.0, 8_000, 8_000.0)
 
 

@@ -38,7 +38,7 @@ from tests.stats.processes import readers
 __all__ = ["_no_tiers", "url"]
 
 CONTROL = "redis_optimizer:default"
-PATIENT = 30.0  # seconds that a busy machine may take
+PATIENT = 60.0  # seconds that a busy machine may take
 
 
 @pytest.fixture
@@ -301,7 +301,7 @@ def test_what_is_no_answer_is_counted_and_not_believed(
     asked.get_message(timeout=5)
 
     def answer() -> None:
-        told = wait_until(lambda: asked.get_message(timeout=1), 10)
+        told = wait_until(lambda: asked.get_message(timeout=1))
         question = read_question(told["data"].encode(), time.time())
         forged = pack_answer(question, Answer(facts() | {"pid": "rm -rf"}, {}))
         good = pack_answer(question, Answer(facts(), {"jobs": {"sent": 3}}))
@@ -312,7 +312,7 @@ def test_what_is_no_answer_is_counted_and_not_believed(
     thread = threading.Thread(target=answer)
     thread.start()
     gathered = ask(Question(), 3, through=[pool])
-    thread.join(10)
+    thread.join(60)
     asked.close()
     assert gathered.ignored == 5
     (process,) = gathered.processes  # the second copy is of the same process
@@ -334,7 +334,7 @@ def test_a_flood_of_questions_is_not_made_larger(
         for _ in range(500):
             pipeline.publish(CONTROL, Question().pack())
         pipeline.execute()
-        wait_until(lambda: desk.answered + desk.refused == 500, 20)
+        wait_until(lambda: desk.answered + desk.refused == 500)
     most = BURST + ANSWERS * (time.monotonic() - began)
     assert calls["publish"] - 500 == desk.answered <= most
     channel.stop()

@@ -83,7 +83,7 @@ def test_no_count_of_many_threads_is_lost(counts: ViewCounter) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(60)
     seen = counts.snapshot()
     assert {name: view["requests"] for name, view in seen.items()} == {
         "a": 4_000,

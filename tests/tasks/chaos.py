@@ -121,7 +121,7 @@ class Run:
                 # Kombu notes what it takes from a queue when it has it. What is on its way to a
                 # worker that is killed is lost, with any Celery: that is not what is tried here.
                 time.sleep(self.random.uniform(0.0, 0.6))
-                wait_until(self._is_noted, 60)
+                wait_until(self._is_noted)
                 worker.kill()
                 self.kills += 1
 

@@ -61,7 +61,7 @@ class Producer:
 
     def wait_run(self, job: str, count: int = 1) -> None:
         """Wait until a job has run, or begun to."""
-        wait_until(lambda: self.runs(job) == count, 15)
+        wait_until(lambda: self.runs(job) == count)
 
 
 def settle(client: redis.Redis) -> None:
@@ -74,7 +74,7 @@ def settle(client: redis.Redis) -> None:
         quiet = 0 if client.exists("celery", "unacked") else quiet + 1
         return quiet == 10
 
-    wait_until(is_quiet, 15)
+    wait_until(is_quiet)
 
 
 def locks(client: redis.Redis) -> list[str]:
@@ -108,5 +108,5 @@ def monitored(client: redis.Redis) -> Iterator[list[str]]:
             yield sent
         finally:
             client.echo(END)
-            thread.join(10)
+            thread.join(60)
             assert not thread.is_alive()

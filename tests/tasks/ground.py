@@ -13,7 +13,7 @@ from tests.tasks.processes import Site
 from tests.tasks.site import runs
 from tests.tasks.site.enveloped import make_job, send_envelope
 
-WAIT = 30  # seconds for anything that a worker is to do
+WAIT = 60  # seconds for anything that a worker is to do
 TASKS = ["tests.tasks.site.enveloped"]
 QUEUES = ("celery", batch_queue("celery"))
 

@@ -20,7 +20,7 @@ import django; django.setup()
 from tests.tasks.site.app import app
 app.loader.import_default_modules()
 """
-READY = 30  # seconds until a worker must be ready
+READY = 60  # seconds until a worker must be ready
 STOP = 90  # seconds until a process must have ended; a pool that ends with a job may take 33
 
 

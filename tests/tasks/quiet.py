@@ -35,7 +35,7 @@ def waiting(admin: redis.Redis) -> list[str]:
 
 def wait_for_wait(admin: redis.Redis) -> str:
     """Wait until a worker waits for jobs and return the id of the connection."""
-    found: list[str] = wait_until(lambda: waiting(admin), 20)
+    found: list[str] = wait_until(lambda: waiting(admin))
     return found[0]
 
 

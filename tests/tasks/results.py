@@ -96,7 +96,7 @@ def counted(admin: redis.Redis) -> Iterator[list[str]]:
             yield sent
         finally:
             admin.publish(END, "")
-            thread.join(10)
+            thread.join(60)
 
 
 @pytest.fixture(scope="module")

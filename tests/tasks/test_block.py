@@ -252,7 +252,7 @@ def test_what_cannot_be_sent_is_sent_later_and_raises_nothing(
         assert result.id in batching.outbox()
         broker.restart()
         with redis.Redis("127.0.0.1", broker.port) as client:
-            wait_until(lambda: ids(client) == [result.id], 15)
+            wait_until(lambda: ids(client) == [result.id])
 
 
 def test_switched_off_it_does_nothing(plain: Any, admin: redis.Redis) -> None:

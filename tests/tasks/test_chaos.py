@@ -55,7 +55,7 @@ for number in range(600):
                 server.restart()
             assert producer.wait(60) == 0
         with site.worker("-c", "2"):
-            wait_until(lambda: len(runs.counts(site.runs)) == 600, 60)
+            wait_until(lambda: len(runs.counts(site.runs)) == 600)
 
 
 @pytest.mark.slow
@@ -71,13 +71,13 @@ with batch():
         site = Site(tmp_path, server.port, tasks=["tests.tasks.site.chaos"], settings=SETTINGS)
         with site.worker("-c", "2"):
             site.produce(code)
-            wait_until(lambda: runs.counts(site.runs), 20)
+            wait_until(lambda: runs.counts(site.runs))
             server.kill()
             server.restart()
         # Celery's worker may end with an error of its own here: another goes on, as a supervisor
         # would see to.
         with site.worker("-c", "2"):
-            wait_until(lambda: len(runs.counts(site.runs)) == 40, 60)
+            wait_until(lambda: len(runs.counts(site.runs)) == 40)
 
 
 def test_a_job_that_kills_its_child_stops_no_other(tmp_path: Path, server: EmbeddedServer) -> None:
@@ -96,7 +96,7 @@ with batch():
 """
     with site.worker("-c", "2") as worker:
         site.produce(code)
-        wait_until(lambda: len(runs.counts(site.runs)) == 20, 30)
+        wait_until(lambda: len(runs.counts(site.runs)) == 20)
         assert worker.stop() == 0
     # Jobs that had shared its call ran again: each at least once, and not over and over.
     assert max(runs.counts(site.runs).values()) <= 2

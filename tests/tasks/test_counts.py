@@ -196,7 +196,7 @@ def test_no_count_of_many_threads_is_lost() -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(60)
     assert counts.series()["buffered"] == 8_000
 
 

@@ -22,7 +22,7 @@ def test_a_job_that_is_delivered_again_keeps_its_lock(
         producer.wait_run(job.id, 2)
         assert producer.executed.delay("a").id == job.id
         producer.open_gate()
-        wait_until(lambda: not locks(admin), 10)
+        wait_until(lambda: not locks(admin))
 
 
 def test_of_a_worker_that_is_killed_the_lock_lapses(
@@ -90,7 +90,7 @@ def test_a_debounced_job_survives_the_worker_that_holds_it(
         assert producer.notes(job.id) == []
         with site.worker("-c", "1"):
             producer.wait_run(job.id)
-            wait_until(lambda: not locks(admin), 10)
+            wait_until(lambda: not locks(admin))
         assert producer.notes(job.id) == ["2"]
 
 
@@ -106,7 +106,7 @@ def test_a_job_that_is_delivered_again_has_the_latest_arguments(
         producer.open_gate()
         producer.wait_run(first.id, 2)
         assert producer.notes(first.id) == ["2", "2"]
-        wait_until(lambda: not locks(admin), 10)
+        wait_until(lambda: not locks(admin))
 
 
 def test_what_waits_survives_the_worker_that_runs_the_job_before_it(
@@ -123,5 +123,5 @@ def test_what_waits_survives_the_worker_that_runs_the_job_before_it(
         producer.open_gate()
         with site.worker("-c", "1"):
             producer.wait_run(waiting.id)
-            wait_until(lambda: not locks(admin), 10)
+            wait_until(lambda: not locks(admin))
         assert (producer.notes(first.id), producer.notes(waiting.id)) == (["1", "1"], ["3"])

@@ -37,7 +37,7 @@ def producer(site: Site, worker: Worker) -> Iterator[Producer]:
 
 def released(client: redis.Redis) -> None:
     """Wait for what must happen at once: the locks would lapse after minutes."""
-    wait_until(lambda: not locks(client), 10)
+    wait_until(lambda: not locks(client))
 
 
 ENDS: dict[str, dict[str, Any]] = {
@@ -163,7 +163,7 @@ def test_canvases_of_equal_calls_complete(producer: Producer, admin: redis.Redis
     chord([same, same], producer.total.s()).delay()
     chain(same, producer.executed.si("a", 4)).delay()
     group(same, same).delay()
-    wait_until(lambda: sorted(producer.all_notes()[before:]) == [*"033333", "4", "6"], 20)
+    wait_until(lambda: sorted(producer.all_notes()[before:]) == [*"033333", "4", "6"])
     assert producer.executed.delay("a").id == stands.id
     producer.open_gate()
     released(admin)

@@ -31,7 +31,7 @@ def producer(site: Site, worker: Worker, admin: redis.Redis) -> Iterator[Produce
     with Producer(site) as producer:
         yield producer
     # A job may end after its message is gone; the next test counts commands.
-    wait_until(lambda: locks(admin) == [], 15)
+    wait_until(lambda: locks(admin) == [])
 
 
 def test_debounce_runs_once_with_the_latest_arguments(
@@ -145,7 +145,7 @@ def test_what_waits_is_sent_as_it_was_called(producer: Producer, admin: redis.Re
     producer.last.apply_async(("a", 2), queue="other", priority=6, headers={"mine": 1})
     producer.open_gate()
     name = "other\x06\x166"
-    message = json.loads(wait_until(lambda: admin.lindex(name, 0), 10))
+    message = json.loads(wait_until(lambda: admin.lindex(name, 0)))
     assert message["headers"]["mine"] == 1
     admin.flushdb()  # nobody runs it
 

@@ -239,7 +239,7 @@ def serve(site: Site, tmp_path: Path) -> Iterator[Callable[..., int]]:
                 return False
 
         for label in asked:
-            wait_until(lambda label=label: ask(label), 30)
+            wait_until(lambda label=label: ask(label))
         process.send_signal(signal.SIGTERM)
         return process.wait(STOP)
 
@@ -271,7 +271,7 @@ def test_a_child_of_a_worker_that_is_replaced(site: Site, admin: redis.Redis, ho
     with site.worker("-c", "1", "--max-tasks-per-child", "1", "-Q", "sending"):
         _send_from_child(site, ["a", "b"], how)
         _send_from_child(site, ["c"], how)
-        wait_until(lambda: labels(admin) == ["a", "b", "c"], 20)
+        wait_until(lambda: labels(admin) == ["a", "b", "c"])
 
 
 def test_a_child_of_a_worker_that_stops(site: Site, admin: redis.Redis) -> None:
@@ -286,7 +286,7 @@ def test_a_child_of_a_worker_that_stops(site: Site, admin: redis.Redis) -> None:
 def test_a_child_of_a_worker_that_is_terminated(site: Site, admin: redis.Redis) -> None:
     with site.worker("-c", "1", "-Q", "sending"):
         _send_from_child(site, ["a", "b"], "term")
-        wait_until(lambda: labels(admin) == ["a", "b"], 20)
+        wait_until(lambda: labels(admin) == ["a", "b"])
 
 
 def _send_from_child(site: Site, given: list[str], how: str) -> Any:

@@ -118,7 +118,7 @@ def test_what_cannot_be_read_stays(app: Celery, flush: Any, admin: redis.Redis) 
 def take(app: Celery, queue: str) -> Any:
     """Take a message from a queue, as a worker does that is then killed."""
     connection = app.connection_for_write()
-    message = connection.SimpleQueue(queue).get(timeout=5)
+    message = connection.SimpleQueue(queue).get(timeout=60)
     connection.default_channel.qos.restore_at_shutdown = False
     return connection, message
 
@@ -156,7 +156,7 @@ def test_a_worker_of_old_runs_them(app: Celery, flush: Any, make_site: Any) -> N
     ids = send_envelope(app, *[make_job(app, "tests.tasks.site.basic.plain", n) for n in range(5)])
     flush("--explode")
     with site.worker("-c", "1", plain=True):
-        wait_until(lambda: runs.counts(site.runs) == dict.fromkeys(ids, 1), 30)
+        wait_until(lambda: runs.counts(site.runs) == dict.fromkeys(ids, 1))
 
 
 def test_those_that_came_again_leave_out_what_is_done(

@@ -194,7 +194,7 @@ def test_a_worker_is_heard_of_until_it_stops(
 ) -> None:
     site = make_site(tasks=["tests.tasks.site.enveloped"])
     with site.worker("-c", "1") as worker:
-        wait_until(lambda: hear(app, 5).workers == 1, 30)
+        wait_until(lambda: hear(app, 5).workers == 1)
         assert admin.zrange(KEY, 0, -1)[0].startswith(f"{worker.name}/")
         assert worker.stop() == 0
     assert not admin.exists(KEY)
@@ -208,7 +208,7 @@ def test_a_killed_worker_is_missed(
 ) -> None:
     site = make_site(tasks=["tests.tasks.site.enveloped"])
     with site.worker("-c", "1") as worker:
-        wait_until(lambda: hear(app, 5).workers == 1, 30)
+        wait_until(lambda: hear(app, 5).workers == 1)
         worker.kill()
         last = hear(app, 5).last
     clock = Clock()
@@ -223,7 +223,7 @@ def test_a_server_that_has_lost_it_hears_it_again(
 ) -> None:
     site = make_site(tasks=["tests.tasks.site.enveloped"])
     with site.worker("-c", "1"):
-        wait_until(lambda: hear(app, 5).workers == 1, 30)
+        wait_until(lambda: hear(app, 5).workers == 1)
         admin.delete(KEY)
         admin.client_kill_filter(skipme=True)
-        wait_until(lambda: hear(app, 5).workers == 1, 60)
+        wait_until(lambda: hear(app, 5).workers == 1)

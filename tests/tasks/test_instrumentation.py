@@ -35,7 +35,7 @@ def site(
 @pytest.mark.parametrize("way", ["alone", "batched", "block"])
 def test_a_job_runs_in_the_trace_of_its_caller(site, way):
     sent = json.loads(site.produce(PRODUCE.format(way=way)).stdout)
-    rows = wait_until(lambda: _rows(site, sent["jobs"]), 20)
+    rows = wait_until(lambda: _rows(site, sent["jobs"]))
 
     assert [note.split()[0] for _, note, _ in rows] == 6 * [sent["trace"]]
     parents = [note.split()[1] for _, note, _ in rows]

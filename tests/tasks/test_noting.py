@@ -85,7 +85,7 @@ def test_a_worker_goes_on_while_the_broker_is_full(
     # It has four of them in hand, and takes the others one by one.
     with site.worker("-c", "1", "--prefetch-multiplier", "4") as worker:
         full(True)
-        wait_until(lambda: len(runs.counts(site.runs)) == 16, 60)
+        wait_until(lambda: len(runs.counts(site.runs)) == 16)
         full(False)
         assert worker.stop() == 0
     assert noted(admin) == 0

@@ -11,7 +11,7 @@ def test_a_worker_runs_what_another_process_sends(make_site: Callable[..., Site]
     site = make_site(tasks=["tests.tasks.site.basic"])
     with site.worker() as worker:
         site.produce("from tests.tasks.site.basic import plain\nfor n in range(5): plain.delay(n)")
-        wait_until(lambda: len(runs.rows(site.runs)) == 5, 20)
+        wait_until(lambda: len(runs.rows(site.runs)) == 5)
         assert sorted(note for _, note, _ in runs.rows(site.runs)) == ["0", "1", "2", "3", "4"]
         assert len(worker.children()) == 2
         assert worker.stop() == 0

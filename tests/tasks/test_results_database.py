@@ -231,8 +231,8 @@ one, bad = add.delay(1, 2), fail.delay(3)
 many = group(add.s(n, n) for n in range(8)).delay()
 body = chord([add.s(n, 1) for n in range(8)])(total.s())
 found = dict(
-    one=one.get(timeout=20), many=many.get(timeout=20), body=body.get(timeout=20),
-    bad=repr(bad.get(timeout=20, propagate=False)), child=body.children,
+    one=one.get(timeout=60), many=many.get(timeout=60), body=body.get(timeout=60),
+    bad=repr(bad.get(timeout=60, propagate=False)), child=body.children,
 )
 show(**found)
 """
@@ -274,11 +274,11 @@ add.delay(1), fail.delay(1), die.delay()
 """
     with site.worker("-c", "1"):
         site.produce(send)
-        wait_until(lambda: run(site, COUNTS)["counts"].get("late SUCCESS") == 9, 60)
+        wait_until(lambda: run(site, COUNTS)["counts"].get("late SUCCESS") == 9)
         expected = {"add SUCCESS": 5, "fail FAILURE": 3, "die FAILURE": 3, "late SUCCESS": 9}
 
         def kept() -> bool:
             site.produce(again)
             return run(site, COUNTS)["counts"] == expected
 
-        wait_until(kept, 60, step=1.5)
+        wait_until(kept, step=1.5)

@@ -235,12 +235,12 @@ def test_a_result_that_nobody_tells_of_is_found(app: Celery, admin: redis.Redis)
     """As when it is published after the read and before the server knows of the subscription."""
     result = AsyncResult("j", app=app)
     found: list[Any] = []
-    thread = threading.Thread(target=lambda: found.append(result.get(timeout=20)))
+    thread = threading.Thread(target=lambda: found.append(result.get(timeout=60)))
     thread.start()
     wait_until(lambda: admin.pubsub_numsub("celery-task-meta-j")[0][1] == 1)
     meta = app.backend.encode({"status": states.SUCCESS, "result": 7, "task_id": "j"})
     admin.set("celery-task-meta-j", meta)
-    thread.join(20)
+    thread.join(60)
     assert found == [7]
 
 

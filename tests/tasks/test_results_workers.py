@@ -31,7 +31,7 @@ def outcome(function):
         return type(error).__name__, str(error)
 
 def get(result, **options):
-    return outcome(lambda: result.get(timeout=20, **options))
+    return outcome(lambda: result.get(timeout=60, **options))
 
 def wait(result):
     while not result.ready():
@@ -53,7 +53,7 @@ found["group"] = get(group(add.s(n, n) for n in range(20)).delay())
 bad = group(add.s(1, 1), fail.s(1), add.s(2, 2)).delay()
 found["bad group"] = get(bad), get(bad, propagate=False)[2], bad.failed(), bad.completed_count()
 native = group(late.s(n, 0.1 * n) for n in range(4)).delay()
-found["native"] = sorted(meta["result"] for _, meta in native.iter_native(timeout=20))
+found["native"] = sorted(meta["result"] for _, meta in native.iter_native(timeout=60))
 found["chord"] = get(chord([add.s(n, 1) for n in range(10)])(total.s()))
 # Celery stores the error of the job and that of the chord, one after the other.
 bad_chord = get(chord([add.s(1, 1), fail.s(1)])(total.s()))[0]
@@ -148,7 +148,7 @@ print(group(late.s(n, 0) for n in range(9)).delay().results)
 """
     with site.worker("-c", "1"):  # one after the other, so that the last are known
         grouped = site.produce(send).stdout
-        wait_until(lambda: len(results.keys("celery-task-meta-*")) == 46, 30)
+        wait_until(lambda: len(results.keys("celery-task-meta-*")) == 46)
     stay = lasting(results)
     assert len(kept(results, "add")) == 5
     assert len(kept(results, "few")) == 2
@@ -181,8 +181,8 @@ with app.producer_pool.acquire() as producer:
 """
     with site.worker("-c", "2", "--without-gossip"):
         site.produce(send)
-        wait_until(lambda: results.info("commandstats")["cmdstat_lpush"]["calls"] > 300, 60)
-        wait_until(lambda: results.dbsize() >= 300, 60)
+        wait_until(lambda: results.info("commandstats")["cmdstat_lpush"]["calls"] > 300)
+        wait_until(lambda: results.dbsize() >= 300)
     assert len(lasting(results)) == 5 + 3
     # Only what lasts is left when the grace is over.
     for key in results.scan_iter("celery-task-meta-*"):
@@ -199,10 +199,10 @@ answers = []
 
 def run(name):
     for number in range(10):
-        answers.append(add.delay(name, number).get(timeout=20) == name + number)
-    answers.append(app.AsyncResult(shared.id).get(timeout=20) == "shared")
+        answers.append(add.delay(name, number).get(timeout=60) == name + number)
+    answers.append(app.AsyncResult(shared.id).get(timeout=60) == "shared")
     sums = group(add.s(name, number) for number in range(5)).delay()
-    answers.append(sums.get(timeout=20) == [name + number for number in range(5)])
+    answers.append(sums.get(timeout=60) == [name + number for number in range(5)])
 
 shared = late.delay("shared", 0.2)
 threads = [threading.Thread(target=run, args=(name,)) for name in range(8)]

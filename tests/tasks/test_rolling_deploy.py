@@ -50,7 +50,7 @@ def send(site: Site, start: int, stop: int, **options: object) -> None:
 def wait_ran(site: Site, count: int) -> None:
     """Wait until every job of a range has run, and none of another."""
     expected = {str(number) for number in range(count)}
-    wait_until(lambda: {*runs.counts(site.runs)} == expected, 20)
+    wait_until(lambda: {*runs.counts(site.runs)} == expected)
 
 
 class Producer:
@@ -112,7 +112,7 @@ def test_envelopes_stay_out_of_the_reach_of_old_workers(site, admin):
     with site.worker(plain=True) as old:
         send(site, 0, 30, **ALWAYS)
         send(site, 30, 40, plain=True)
-        wait_until(lambda: len(runs.counts(site.runs)) == 10, 20)
+        wait_until(lambda: len(runs.counts(site.runs)) == 10)
         assert admin.llen(batch_queue("celery")) == 3
         assert "Received unregistered task" not in old.log
     with site.worker():
@@ -141,14 +141,14 @@ def test_a_worker_in_which_it_is_switched_off_opens_envelopes_that_are_queued(si
 @pytest.mark.slow
 def test_no_job_is_missing_while_workers_are_replaced_and_back(site, admin, capsys):
     with producers(site) as sending, site.worker(plain=True) as old:
-        wait_until(lambda: len(runs.counts(site.runs)) > 50, 30)
+        wait_until(lambda: len(runs.counts(site.runs)) > 50)
         with site.worker() as new:
             assert old.stop(timeout=LONG) == 0
-            wait_until(lambda: len(runs.counts(site.runs)) > 300, 30)
+            wait_until(lambda: len(runs.counts(site.runs)) > 300)
             with site.worker(plain=True):  # back again
                 assert new.stop(timeout=LONG) == 0
                 seen = len(runs.counts(site.runs))
-                wait_until(lambda: len(runs.counts(site.runs)) > seen + 100, 30)
+                wait_until(lambda: len(runs.counts(site.runs)) > seen + 100)
                 sent = {job for producer in sending for job in producer.finish()}
                 # The new producer may not have noticed yet that nobody opens envelopes.
                 site.produce(EXPLODE)

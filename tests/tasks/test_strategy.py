@@ -256,7 +256,7 @@ def test_a_worker_that_is_told_to_stop_hands_back_what_it_has_not_begun(tmp_path
             ground.wait_notes(ids[0], "begun")
             worker.process.send_signal(signal.SIGTERM)
             # Two for each process are with Celery, and a few were done before.
-            wait_until(lambda: ground.redis.llen("celery") >= 90, 8)
+            wait_until(lambda: ground.redis.llen("celery") >= 90)
             # The pool's processes may wait half a minute for one another as they end.
             assert worker.process.wait(2 * STOP) == 0
         assert not ground.redis.exists("unacked")

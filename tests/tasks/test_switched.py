@@ -131,13 +131,13 @@ class TestBatching:
             thread.start()
         for number in range(20):
             before = len(sent)
-            wait_until(lambda before=before: len(sent) > before + 5, 30)
+            wait_until(lambda before=before: len(sent) > before + 5)
             switch("batching", bool(number % 2))
         done.set()
         for thread in threads:
-            thread.join(30)
+            thread.join(60)
         batching.flush_all()
-        wait_until(lambda: not batching.is_pending(), 30)
+        wait_until(lambda: not batching.is_pending())
         queued = all_jobs(admin)
         assert len(queued) == len(sent)
         assert set(queued) == set(sent)
@@ -153,7 +153,7 @@ class TestFlush:
         done: list[dict[str, int]] = []
         thread = threading.Thread(target=lambda: done.append(batching.hand_over(300)), daemon=True)
         thread.start()
-        thread.join(30)  # it waits no longer than it must
+        thread.join(60)  # it waits no longer than it must
         assert done == [{"jobs": 2, "left": 0}]
         assert len(all_jobs(admin)) == 2
 
@@ -176,7 +176,7 @@ class TestFlush:
             patch.setattr(batching.outbox(), "_dispatch", fail)
             add.delay(1)
             assert batching.hand_over(0.05) == {"jobs": 0, "left": 1}
-        wait_until(lambda: len(all_jobs(admin)) == 1, 30)
+        wait_until(lambda: len(all_jobs(admin)) == 1)
 
     def test_it_is_what_a_process_does_when_it_is_asked_to(self) -> None:
         assert desk._actions["flush"] == (batching.hand_over, True)

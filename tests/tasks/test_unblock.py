@@ -57,7 +57,7 @@ def test_a_worker_that_has_worked_stops_at_once(quiet_site: Site, admin: redis.R
     with quiet_site.worker("-P", "threads", "-c", "2") as worker:
         wait_for_wait(admin)
         quiet_site.produce("from tests.tasks.site.quiet import note; note.delay(1)")
-        wait_until(lambda: runs.rows(quiet_site.runs), 20)
+        wait_until(lambda: runs.rows(quiet_site.runs))
         wait_for_wait(admin)
         assert worker.stop(timeout=AT_ONCE) == 0
 
@@ -73,7 +73,7 @@ def test_so_it_does_after_its_connection_was_lost(quiet_site: Site, admin: redis
     with quiet_site.worker("-P", "threads", "-c", "2") as worker:
         lost = wait_for_wait(admin)
         admin.client_kill_filter(_id=lost)
-        wait_until(lambda: wait_for_wait(admin) != lost, 20)
+        wait_until(lambda: wait_for_wait(admin) != lost)
         assert worker.stop(timeout=AT_ONCE) == 0
 
 
@@ -143,14 +143,14 @@ def test_jobs_that_come_while_workers_stop_are_not_lost(
     for _ in range(stops):
         before = len(runs.rows(quiet_site.runs))
         with quiet_site.worker("-P", pool, "-c", "2") as worker:
-            wait_until(lambda before=before: len(runs.rows(quiet_site.runs)) > before, 30)
+            wait_until(lambda before=before: len(runs.rows(quiet_site.runs)) > before)
             assert worker.stop(timeout=BUSY) == 0
         assert admin.hlen("unacked") == 0
     sent = int(sender.communicate("", timeout=60)[0])
     assert sent > 0
     with quiet_site.worker("-P", "threads", "-c", "4"):
         wait_until(lambda: len(_seen(quiet_site)) == sent, 120)
-        wait_until(lambda: admin.hlen("unacked") == 0, 30)
+        wait_until(lambda: admin.hlen("unacked") == 0)
 
 
 def _seen(site: Site) -> set[str]:

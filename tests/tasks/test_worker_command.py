@@ -60,7 +60,7 @@ def test_it_runs_jobs_in_its_own_process_and_ends_as_the_worker_does(
     with started(site, *APP, *options) as process:
         wait_for_wait(admin)
         site.produce("from tests.tasks.site.quiet import note; note.apply_async([1], queue='mail')")
-        wait_until(lambda: runs.rows(site.runs), 20)
+        wait_until(lambda: runs.rows(site.runs))
         assert [process.pid] == [pid for _, _, pid in runs.rows(site.runs)]
         wait_until(lambda: next_wait(admin) == 60, 90)
         process.send_signal(signal.SIGTERM)
@@ -74,7 +74,7 @@ def test_its_profile_takes_the_place_of_the_settings(
     site = make_site(tasks=[TASKS], settings=worker_settings("metered_no_remote_control"))
     with started(site, *APP, "--profile", profile, "-P", "solo"):
         wait_until(lambda: next_wait(admin) == seconds, 90)
-        wait_until(lambda: admin.pubsub_numpat(), 20)  # it listens to remote control
+        wait_until(lambda: admin.pubsub_numpat())  # it listens to remote control
 
 
 def test_without_a_profile_it_does_as_the_settings_say(

@@ -200,6 +200,6 @@ def _failing_over() -> Iterator[Ground]:
         def act() -> None:
             group.primary.kill()
             replica = connect(group.replica)
-            wait_until(lambda: replica.info("replication")["role"] == "master", 60)
+            wait_until(lambda: replica.info("replication")["role"] == "master")
 
         yield where, act, lambda: connect(group.replica)

@@ -40,7 +40,7 @@ class Ground:
         def sleep(length: float) -> None:
             before = self.polls()
             during()
-            wait_until(lambda: self.polls() >= before + seconds, 60)
+            wait_until(lambda: self.polls() >= before + seconds)
             clock.at += length
 
         self.app.set_current()
@@ -86,7 +86,7 @@ def test_a_worker_as_celery_comes(plain: Ground) -> None:
 
     def wait_for_a_heartbeat_and_a_job() -> None:
         plain.app.send_task(NOTE)
-        wait_until(lambda: (beats.get_message(timeout=1) or {}).get("type") == "pmessage", 60)
+        wait_until(lambda: (beats.get_message(timeout=1) or {}).get("type") == "pmessage")
 
     found = diagnose(plain.look(4, wait_for_a_heartbeat_and_a_job))
     beats.close()
@@ -112,7 +112,7 @@ def test_a_job_that_waits_for_longer_than_the_visibility_timeout(plain: Ground) 
     plain.app.send_task(NOTE, countdown=300)
     plain.app.send_task(NOTE, countdown=7_300)
     try:
-        wait_until(lambda: plain.redis.hlen("unacked") == 2, 30)
+        wait_until(lambda: plain.redis.hlen("unacked") == 2)
         waits = [round(each.wait, -2) for each in plain.seen().due]
         assert sorted(waits) == [300, 7_300]
         found = diagnose(plain.look(1))

@@ -101,9 +101,9 @@ def test_a_tier_that_has_lost_its_server_degrades_the_site(
     cache = use(other.url)
     assert cache.tier.wait_ready(10)
     other.stop()
-    assert "not heard of" in wait_until(lambda: degraded(CacheTier()), 20)
+    assert "not heard of" in wait_until(lambda: degraded(CacheTier()))
     other.start()
-    wait_until(lambda: not degraded(CacheTier()), 20)
+    wait_until(lambda: not degraded(CacheTier()))
 
 
 def test_a_tier_that_is_on_its_way_up_has_not_failed(

@@ -84,10 +84,10 @@ def record(directory: Path, port: int, variant: Variant) -> Record:
     with pytest.MonkeyPatch.context() as patch, listen(port) as events, count(port) as pushes:
         patch.setenv("C_FORCE_ROOT", "1")  # a worker that takes pickle refuses to run as root
         with site.worker(*WORKER, plain=variant.plain) as worker:
-            wait_until(lambda: events, 20)
+            wait_until(lambda: events)
             site.produce(PRODUCE, plain=variant.plain)
             assert worker.stop() == 0, worker.log
-            wait_until(lambda: events[-1]["type"] == "worker-offline", 20)
+            wait_until(lambda: events[-1]["type"] == "worker-offline")
     return Record(str(directory), read_lines(site), events, len(pushes))
 
 
@@ -117,7 +117,7 @@ def listen(port: int) -> Iterator[list[dict[str, Any]]]:
             yield events
         finally:
             receiver.should_stop = True
-            thread.join(20)
+            thread.join(60)
 
 
 @contextlib.contextmanager
@@ -141,4 +141,4 @@ def count(port: int) -> Iterator[list[str]]:
                 yield pushes
             finally:
                 client.echo("end")
-                thread.join(20)
+                thread.join(60)
