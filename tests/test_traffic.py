@@ -151,7 +151,7 @@ def test_a_rate_decides_how_many_turns_are_taken() -> None:
     assert [idler.turns for idler in idlers] == [10, 10]
 
 
-GIVEN = {"seconds": 9.0, "rate": 7.0, "processes": 3, "threads": 5}
+GIVEN = {"seconds": 9.0, "warm_up": 4.0, "rate": 7.0, "processes": 3, "threads": 5}
 
 
 @needs_demo
@@ -170,7 +170,17 @@ def test_the_benchmark_of_the_site_compares_what_it_was_asked_to(
     assert found is GOOD
     (smoke,) = asked
     assert (smoke.seconds, smoke.rate, smoke.workers, smoke.threads) == (9, 7, 3, 5)
+    assert smoke.warm_up == 4
     assert benchmark.render(found).startswith("Of 100 turns of a visitor: 8 home, 49 organisation")
+
+
+def test_a_warm_up_is_shown_with_the_figures() -> None:
+    warm = replace(GOOD, warm_up=4)
+    assert "4 s of them come before anything is counted" in benchmark.render(warm)
+    assert "the end of a warm-up of 4 s" in table(warm)
+    assert warm.as_dict()["warm_up_seconds"] == 4
+    assert "before anything is counted" not in benchmark.render(GOOD)
+    assert "the first visitor's arrival" in table(GOOD)
 
 
 @needs_demo

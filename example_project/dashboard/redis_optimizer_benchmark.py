@@ -22,6 +22,7 @@ HELP = "compare this site under mixed load, with everything switched off and on"
 # option: (lowest, highest) value that makes sense
 BOUNDS: dict[str, tuple[float, float]] = {
     "seconds": (1, 86_400),
+    "warm_up": (0, 86_400),
     "rate": (0.1, 10_000),
     "processes": (1, 64),
     "threads": (1, 64),
@@ -32,6 +33,7 @@ def add_arguments(parser: CommandParser) -> None:
     """Add the options."""
     add = parser.add_argument
     add("--seconds", type=float, default=60, help="of load on each of both (60)")
+    add("--warm-up", type=float, default=20, help="seconds of the same load before it counts (20)")
     add("--rate", type=float, default=30, help="turns of visitors a second (30)")
     add("--processes", type=int, default=2, help="of the web server (2)")
     add("--threads", type=int, default=4, help="in each process (4)")
@@ -59,6 +61,7 @@ def run(options: dict[str, Any], stream: TextIO | None) -> Comparison:
                 workers=options["processes"],
                 threads=options["threads"],
                 rate=options["rate"],
+                warm_up=options["warm_up"],
             ).compare(progress)
     except ProcessError as error:
         raise CommandError(str(error)) from error
@@ -70,4 +73,7 @@ def run(options: dict[str, Any], stream: TextIO | None) -> Comparison:
 def render(report: Comparison) -> str:
     """Return the report as text."""
     turns = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in MIX.items())
-    return f"Of 100 turns of a visitor: {turns}.\n\n{table(report)}"
+    begin = (
+        f" {report.warm_up:g} s of them come before anything is counted." if report.warm_up else ""
+    )
+    return f"Of 100 turns of a visitor: {turns}.{begin}\n\n{table(report)}"

@@ -46,7 +46,7 @@ def sync_integration(integration: int) -> str:
 
 # In bulk: one call, one transaction for all that were counted meanwhile. A worker that is killed
 # has them run again, so after a crash some views may be counted twice, and none is lost.
-@shared_task(base=BatchTask, bulk=True, batch_timeout=1, acks_late=True, ignore_result=True)
+@shared_task(base=BatchTask, bulk=True, batch_timeout=5, acks_late=True, ignore_result=True)
 def record_usage(jobs: list[Job]) -> None:
     """Count page views; each job is one, called with the id of the organisation and the day."""
     views = Counter(job.args for job in jobs)

@@ -42,7 +42,7 @@ class Run:
         name: what the site runs on.
         traffic: what the visitors did and saw while commands were counted.
         cache, jobs: commands that were sent in that time for either, by name.
-        sent: calls in that time that sent a job.
+        sent: calls in that time that sent a job; those of a warm-up are in `work`.
         connections: that the site had when the last job had run.
         spread: how changes reached all processes, followed afterwards and not counted.
         work: what became of all jobs.
@@ -113,6 +113,7 @@ class Run:
             "job_commands_per_job": round(self.per_job, 4),
             "connections": self.connections,
             "jobs": self.work.sent,
+            "jobs_meanwhile": self.sent,
             "views": self.work.views,
             "views_counted": self.work.counted,
             "integrations_not_synced": self.work.unsynced,
@@ -131,10 +132,16 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Both runs."""
+    """Both runs.
+
+    Args:
+        plain, optimized: one of each.
+        warm_up: seconds of the same traffic before anything was counted, on both sites alike.
+    """
 
     plain: Run
     optimized: Run
+    warm_up: float = 0
 
     @property
     def cache_saving(self) -> float:
@@ -162,6 +169,7 @@ class Comparison:
     def as_dict(self) -> dict[str, Any]:
         """Return the figures for JSON."""
         return {
+            "warm_up_seconds": self.warm_up,
             "plain": self.plain.as_dict(),
             "optimized": self.optimized.as_dict(),
             "saving_percent": round(self.saving, 2),

@@ -44,8 +44,8 @@ def table(comparison: Comparison) -> str:
         row("the worker stopped after", lambda run: f"{run.stop.seconds:.1f} s"),
         row("  messages left", lambda run: str(run.stop.left)),
         "",
-        "Commands are what clients sent (MONITOR, without what scripts called) from the first",
-        "visitor's arrival until the last job had run.",
+        "Commands are what clients sent (MONITOR, without what scripts called) from",
+        f"{_beginning(comparison.warm_up)} until the last job had run.",
     ]
     return "\n".join(lines)
 
@@ -54,6 +54,12 @@ def _commands(title: str, counts: list[Counter[str]]) -> Iterator[str]:
     yield _row(title, *(f"{count.total():,}" for count in counts))
     for name, _ in sum(counts, Counter()).most_common():
         yield _row(f"  {name}", *(f"{count[name]:,}" for count in counts))
+
+
+def _beginning(warm_up: float) -> str:
+    if not warm_up:
+        return "the first visitor's arrival"
+    return f"the end of a warm-up of {warm_up:g} s, of the same traffic on both sites,"
 
 
 def _row(name: str, plain: str, optimized: str) -> str:

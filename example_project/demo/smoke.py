@@ -4,6 +4,7 @@ import shutil
 import time
 from dataclasses import dataclass, replace
 from http.client import HTTPException
+from pathlib import Path
 
 import redis
 
@@ -17,8 +18,9 @@ from .process import ProcessError
 from .progress import Progress
 from .site import Site
 from .traffic import arrive, drive, follow
+from .visitor import Traffic, Visitor
 from .website import listen
-from .work import wait_done
+from .work import Work, wait_done
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,7 @@ class Smoke:
         threads: threads of each process.
         rate: turns of visitors a second, on both sites alike; None lets each go on as fast as
             it is answered.
+        warm_up: seconds of the same traffic before anything is counted.
     """
 
     ground: Ground
@@ -39,6 +42,7 @@ class Smoke:
     workers: int = 2
     threads: int = 4
     rate: float | None = None
+    warm_up: float = 0
 
     def compare(self, progress: Progress) -> Comparison:
         """Run both sites, one after the other.
@@ -49,6 +53,7 @@ class Smoke:
         return Comparison(
             plain=self._run("plain", True, progress),
             optimized=self._run("redis_optimizer", False, progress),
+            warm_up=self.warm_up,
         )
 
     def _run(self, name: str, plain: bool, progress: Progress) -> Run:
@@ -65,6 +70,11 @@ class Smoke:
         try:
             with progress.step("  Visitors arrive and log in"):
                 visitors = arrive(site.web.port, site.web.processes)
+            before = 0
+            if self.warm_up:
+                with progress.step("  Warming up"):
+                    before = self._warm_up(visitors, database, progress).sent
+                wire.restart()
             with progress.step("  Traffic"):
                 traffic = drive(visitors, seconds=self.seconds, rate=self.rate, note=progress.note)
             with progress.step("  Waiting for the jobs"):
@@ -83,7 +93,17 @@ class Smoke:
         if traffic.failures or after.find_faults() or stop.find_faults():
             progress.line(site.tail())
         cache, jobs = split(counts, site.environment["EXAMPLE_NAME"])
-        return Run(name, traffic, cache, jobs, work.sent, connections, spread, after, stop)
+        sent = work.sent - before
+        return Run(name, traffic, cache, jobs, sent, connections, spread, after, stop)
+
+    def _warm_up(self, visitors: list[Visitor], database: Path, progress: Progress) -> Work:
+        """Have the visitors begin, and the jobs of that run; what was wrong is kept."""
+        drive(visitors, seconds=self.warm_up, rate=self.rate, note=progress.note)
+        work = wait_done(database, visitors)
+        for visitor in visitors:
+            seen = visitor.traffic
+            visitor.traffic = Traffic(failures=seen.failures, stale=seen.stale)
+        return work
 
     def _count_connections(self) -> int:
         """Return how many connections the server has; the one that asks is gone afterwards."""

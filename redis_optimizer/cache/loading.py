@@ -12,6 +12,7 @@ from asgiref.sync import sync_to_async
 from django.core.cache.backends.base import DEFAULT_TIMEOUT
 from redis.exceptions import RedisError
 
+from redis_optimizer.cache import together
 from redis_optimizer.cache.fleet import FleetLock
 from redis_optimizer.cache.signed import Keyed
 from redis_optimizer.core.store import MISSING
@@ -94,22 +95,31 @@ class Loading:
     # Within the process
 
     def _load(self) -> Shared:
-        found = self._cache.get(self._key, MISSING, self._version)
+        found = self._read()
         if found is not MISSING:
             return self._share(found)
         return self._add(self._default() if callable(self._default) else self._default)
 
     async def _aload(self) -> Shared:
-        found = await self._cache.aget(self._key, MISSING, self._version)
+        if self.final in self._tier.store.entries:  # on the event loop, if it may be served
+            found = await self._cache.aget(self._key, MISSING, self._version)
+        else:
+            found = await _in_thread(self._read)()
         if found is not MISSING:
             return self._share(found)
         return await _in_thread(self._add)(await self._make())
+
+    def _read(self) -> Any:
+        return together.read(self._cache, self._tier, self.final, self._key, self._version)
 
     def _add(self, made: Any) -> Shared:
         if self._cache.add(self._key, made, self._timeout, self._version) is False:
             # Somebody was faster; theirs is the one that Redis holds.
             return self._share(self._cache.get(self._key, made, self._version))
-        return self._as_stored(made)
+        raw, load = self._as_stored(made)
+        if isinstance(raw, bytes) and len(raw) > together.LARGEST:
+            together.forget(self._tier, self.final)
+        return raw, load
 
     async def _make(self) -> Any:
         made = self._default() if callable(self._default) else self._default

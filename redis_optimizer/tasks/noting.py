@@ -16,6 +16,7 @@ import redis
 from kombu.transport import redis as transport
 from kombu.transport import virtual
 
+from redis_optimizer.tasks.acks import Acks
 from redis_optimizer.tasks.losses import report
 
 __all__ = ["Noting", "keep_what_is_taken"]
@@ -28,14 +29,13 @@ _left: Final[deque[Any]] = deque()
 """Messages in the hands of this process whose channel is gone: the next one puts them back."""
 
 
-class Noting(transport.QoS):
+class Noting(Acks):
     """Hand a message on though it could not be noted, and note it as soon as that is possible.
 
     Until then a worker that is killed loses it, as one that acknowledges early. One that stops, or
     connects anew, puts it back.
     """
 
-    channel: Any
     _delivered: Any
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

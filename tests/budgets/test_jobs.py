@@ -80,19 +80,19 @@ def counted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Counted]:
 
 
 def test_jobs_in_batches(counted: Counted) -> None:
-    assert counted.per_job("ignored", 300) <= 0.2
+    assert counted.per_job("ignored", 300) <= 0.12
 
 
 def test_jobs_in_batches_whose_results_are_kept(counted: Counted) -> None:
-    assert counted.per_job("kept", 300) <= 1.25
+    assert counted.per_job("kept", 300) <= 1.15
 
 
 def test_jobs_in_bulk_whose_results_are_kept(counted: Counted) -> None:
-    assert counted.per_job("together", 300) <= 0.2
+    assert counted.per_job("together", 300) <= 0.12
 
 
 def test_a_plain_job_whose_result_is_kept(counted: Counted) -> None:
-    assert counted.per_job("plain", 100) <= 11.1
+    assert counted.per_job("plain", 100) <= 5.6
 
 
 def test_the_producer_of_plain_jobs_in_a_block(counted: Counted) -> None:

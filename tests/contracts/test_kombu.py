@@ -123,6 +123,17 @@ def test_a_message_that_was_taken_is_noted_first_and_remembered_then(app: Celery
     assert parameters(transport.QoS.append) == ["self", "message", "delivery_tag"]
     source = inspect.getsource(transport.QoS.append)
     assert source.index(".execute()") < source.index("super().append")
+    # What is written in place of this must be the same: see tests/tasks/test_acks.py.
+    for part in (
+        "zadd(self.unacked_index_key",
+        "hset(self.unacked_key",
+        "dumps([message._raw, EX, RK])",
+    ):
+        assert part in source
+    source = inspect.getsource(transport.QoS.ack)
+    assert "self._remove_from_indices(delivery_tag).execute()" in source
+    assert "super().ack(delivery_tag)" in source
+    assert isinstance(transport.Channel.pool, property)
     assert parameters(transport.QoS.restore_by_tag) == ["self", "tag", "client", "leftmost"]
     assert parameters(transport.Channel._do_restore_message)[1:] == [
         "payload",

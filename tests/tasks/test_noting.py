@@ -14,6 +14,7 @@ from kombu.transport import redis as transport
 
 from redis_optimizer.embedded import EmbeddedServer
 from redis_optimizer.tasks import noting
+from redis_optimizer.tasks.acks import Acks
 from redis_optimizer.tasks.noting import Noting, keep_what_is_taken
 from tests.servers import wait_until
 from tests.tasks.processes import Site
@@ -122,7 +123,7 @@ def test_what_is_in_hand_may_be_done_with_while_it_is_noted(
     assert taker.take(1) == ["a"]
     full(False)
     (older,) = taker.messages
-    append = transport.QoS.append
+    append = Acks.append
 
     def note(qos: Any, message: Any, tag: str) -> None:
         is_older = tag == older.delivery_tag
@@ -132,7 +133,7 @@ def test_what_is_in_hand_may_be_done_with_while_it_is_noted(
         if is_older and first == "noted":
             older.ack()
 
-    monkeypatch.setattr(transport.QoS, "append", note)
+    monkeypatch.setattr(Acks, "append", note)
     taker.send("b")
     assert taker.take(2) == ["a", "b"]
     assert older.acknowledged

@@ -14,6 +14,7 @@ from redis_optimizer.doctor.findings import DAY, per_day
 __all__ = [
     "BATCHED",
     "METERED_WAIT",
+    "PLAIN",
     "POLLING",
     "QUICK",
     "SINGLE",
@@ -39,10 +40,13 @@ POLLING: Final = 1.0
 METERED_WAIT: Final = 60.0
 """The same with ``celery_settings(profile="metered")``."""
 
-SINGLE: Final = 10.0
+PLAIN: Final = 10.0
 """Commands of a job without a result: LPUSH, BRPOP, and two transactions of four."""
 
-BATCHED: Final = 0.1
+SINGLE: Final = 4.0
+"""The same where a worker with redis_optimizer takes it: two scripts instead."""
+
+BATCHED: Final = 0.04
 """Commands of a job in an envelope of a hundred."""
 
 QUICK: Final = 2

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from redis_optimizer.doctor.celery.measures import (
     BATCHED,
-    SINGLE,
+    PLAIN,
     count_workers,
     gain,
     jobs_of,
@@ -43,7 +43,7 @@ def closed_envelopes(evidence: Evidence) -> Iterator[Found]:
     workers, equipped = waiting(jobs), jobs.broker.equipped
     if workers <= equipped:
         return
-    saves, arithmetic = gain(evidence, taken(jobs.server), "messages", SINGLE - BATCHED)
+    saves, arithmetic = gain(evidence, taken(jobs.server), "messages", PLAIN - BATCHED)
     if equipped:  # some do, so nobody can tell how many jobs would go another way
         saves, arithmetic = None, ""
     yield Found(

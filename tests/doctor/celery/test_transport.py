@@ -50,7 +50,7 @@ def test_what_may_send_a_job_twice_is_found(name: str) -> None:
 def test_jobs_that_travel_alone_are_found() -> None:
     evidence = see(make_app(), make_server(jobs(4.0)))
     (finding,) = find(evidence, "single-jobs")
-    assert finding.saves == pytest.approx(4 * 9.9 * 86_400)
+    assert finding.saves == pytest.approx(4 * 3.96 * 86_400)
     assert finding.at_most
     assert find(see(make_app(), make_server(jobs(0.9))), "single-jobs") == []
 

@@ -31,7 +31,7 @@ def look(app: Any, equipped: int | None, *idle: int) -> Any:
 def test_workers_that_open_no_envelopes_are_found(batched: Any) -> None:
     (finding,) = look(batched, 0, 0, 0)
     assert "2 of 2 workers at h:1 do not open envelopes; t.mail may send them" in finding.what
-    assert finding.saves == pytest.approx(2 * 9.9 * 86_400)
+    assert finding.saves == pytest.approx(2 * 9.96 * 86_400)
     assert finding.at_most
 
 
