@@ -63,6 +63,10 @@ class Options:
     SINGLE_FLIGHT: SingleFlight = "process"
     """Who shares one run of a ``get_or_set`` loader: the process, the fleet, or nobody."""
 
+    REREAD_MANY: int = 16
+    """How many keys that were let go of lately ``get_or_set`` reads again together with one that it
+    misses, by one MGET. 0: none."""
+
     SINGLE_FLIGHT_TIMEOUT: float = 30
     """With "fleet": how long a loader that died holds up the others."""
 
@@ -113,7 +117,8 @@ class Options:
             raise _wrong("MAX_STALENESS", "must be at least 2 x HEARTBEAT + 1", self.MAX_STALENESS)
         for name in ("MAX_ENTRIES", "MAX_BYTES"):
             _integer(name, getattr(self, name), at_least=1)
-        _integer("START_AFTER", self.START_AFTER, at_least=0)
+        for name in ("START_AFTER", "REREAD_MANY"):
+            _integer(name, getattr(self, name), at_least=0)
         _choice("ENABLED", self.ENABLED, True, False)
         _choice("COHERENCE", self.COHERENCE, "tracking", "ttl")
         _choice("EXACT_TTL", self.EXACT_TTL, "auto", True, False)

@@ -21,9 +21,6 @@ if TYPE_CHECKING:
 
 __all__ = ["LARGEST", "forget", "read"]
 
-MOST: Final = 16
-"""Keys that are brought along by one command."""
-
 REMEMBERED: Final = 64
 """Keys of a tier of which it is known that they were lost."""
 
@@ -48,7 +45,7 @@ class Known:
         self.keys.pop(final, None)
         self.keys[final] = (key, None)
         if len(self.keys) > REMEMBERED:
-            self.keys.pop(next(iter(list(self.keys))), None)
+            self.keys.pop(next(iter(list(self.keys)), ""), None)  # another thread may clear them
 
     def lost(self, cache: "TieredCache", tier: "Tier", version: int | None) -> Iterator[str]:
         """Yield the keys of a version that are kept no more, the last one first."""
@@ -92,7 +89,7 @@ def read(cache: "TieredCache", tier: "Tier", final: str, key: Any, version: int 
         for other in known.lost(cache, tier, version):
             if other != key:
                 others.append(other)
-            if len(others) == MOST:
+            if len(others) >= tier.options.REREAD_MANY:
                 break
     known.ask(final, key)
     found = _read_all(cache, known, key, others, version) if others else None
@@ -118,7 +115,8 @@ def forget(tier: "Tier", final: str) -> None:
 def _may_bring(tier: "Tier", final: str, key: Any) -> bool:
     options = tier.options
     return (
-        key.__class__ is str
+        options.REREAD_MANY > 0
+        and key.__class__ is str
         and tier.hears_of(final)
         # get_many asks for no TTL.
         and options.EXACT_TTL is not True

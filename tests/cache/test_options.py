@@ -32,6 +32,7 @@ def test_the_defaults_are_as_documented() -> None:
         "EXACT_TTL": "auto",
         "STALE_IF_ERROR": 0,
         "SINGLE_FLIGHT": "process",
+        "REREAD_MANY": 16,
         "SINGLE_FLIGHT_TIMEOUT": 30,
         "EXCLUDE": (),
         "START_AFTER": 16,
@@ -59,6 +60,7 @@ def test_what_is_given_is_taken() -> None:
         "EXACT_TTL": False,
         "STALE_IF_ERROR": 60,
         "SINGLE_FLIGHT": "fleet",
+        "REREAD_MANY": 0,
         "SINGLE_FLIGHT_TIMEOUT": 0.1,
         "EXCLUDE": ("x*",),
         "START_AFTER": 0,
@@ -74,7 +76,7 @@ def test_a_name_that_does_not_exist_is_named_with_those_that_do(name: object) ->
     assert str(caught.value) == (
         f'OPTIONS["L1"] has no option {name!r}. The options are: ENABLED, MAX_ENTRIES, MAX_BYTES, '
         "MAX_AGE, NEGATIVE_AGE, COHERENCE, PREFIXES, HEARTBEAT, MAX_STALENESS, EXACT_TTL, "
-        "STALE_IF_ERROR, SINGLE_FLIGHT, SINGLE_FLIGHT_TIMEOUT, EXCLUDE, START_AFTER."
+        "STALE_IF_ERROR, SINGLE_FLIGHT, REREAD_MANY, SINGLE_FLIGHT_TIMEOUT, EXCLUDE, START_AFTER."
     )
 
 
@@ -105,6 +107,7 @@ WRONG: dict[str, list[Any]] = {
     "EXACT_TTL": ["Auto", 0, 1, None, "", "true"],
     "STALE_IF_ERROR": SECONDS,
     "SINGLE_FLIGHT": ["none", "", None, False, True],
+    "REREAD_MANY": [-1, 1.5, "0", None, False],
     "SINGLE_FLIGHT_TIMEOUT": [*SECONDS, 0, 0.05],
     "EXCLUDE": STRINGS,
     "START_AFTER": [-1, 1.5, "0", None, False],

@@ -154,7 +154,7 @@ def test_a_large_value_that_others_wrote_is_brought_along_once(
 
 
 def test_one_command_brings_so_many_keys(cache: TieredCache, admin: redis.Redis, url: str) -> None:
-    names = [f"k{number}" for number in range(together.MOST + 2)]
+    names = [f"k{number}" for number in range(cache.tier.options.REREAD_MANY + 2)]
     lose(cache, url, *names)
     with counted(admin) as calls:
         for name in reversed(names):
@@ -201,6 +201,7 @@ def test_versions_are_not_mixed(cache: TieredCache, admin: redis.Redis) -> None:
         {"COHERENCE": "ttl"},
         {"EXCLUDE": ["a", "b"]},
         {"PREFIXES": ["other:"]},
+        {"REREAD_MANY": 0},
     ],
     ids=str,
 )
