@@ -63,12 +63,12 @@ class Options:
     SINGLE_FLIGHT: SingleFlight = "process"
     """Who shares one run of a ``get_or_set`` loader: the process, the fleet, or nobody."""
 
+    SINGLE_FLIGHT_TIMEOUT: float = 30
+    """With "fleet": how long a loader that died holds up the others."""
+
     REREAD_MANY: int = 16
     """How many keys that were let go of lately ``get_or_set`` reads again together with one that it
     misses, by one MGET. 0: none."""
-
-    SINGLE_FLIGHT_TIMEOUT: float = 30
-    """With "fleet": how long a loader that died holds up the others."""
 
     EXCLUDE: tuple[str, ...] = ()
     """Globs; keys (as the site names them) that match one are never kept."""

@@ -76,7 +76,7 @@ def test_a_name_that_does_not_exist_is_named_with_those_that_do(name: object) ->
     assert str(caught.value) == (
         f'OPTIONS["L1"] has no option {name!r}. The options are: ENABLED, MAX_ENTRIES, MAX_BYTES, '
         "MAX_AGE, NEGATIVE_AGE, COHERENCE, PREFIXES, HEARTBEAT, MAX_STALENESS, EXACT_TTL, "
-        "STALE_IF_ERROR, SINGLE_FLIGHT, REREAD_MANY, SINGLE_FLIGHT_TIMEOUT, EXCLUDE, START_AFTER."
+        "STALE_IF_ERROR, SINGLE_FLIGHT, SINGLE_FLIGHT_TIMEOUT, REREAD_MANY, EXCLUDE, START_AFTER."
     )
 
 
