@@ -47,8 +47,9 @@ def pytest_configure(config: pytest.Config) -> None:
 def _keep_bytecode(config: pytest.Config) -> None:
     """Where the sources get no byte code beside them, keep it with what pytest keeps.
 
-    Hundreds of processes are started, xdist's among them, and half of what a worker costs to start
-    would be the compiling of the same modules.
+    Hundreds of processes are started, xdist's among them, and each would compile the same modules:
+    a management command of the example site takes 1.1 s of CPU instead of 2.1 s, a worker a tenth
+    less.
     """
     cache = getattr(config, "cache", None)  # a run may go without
     if cache is not None and os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):
