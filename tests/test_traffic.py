@@ -176,10 +176,10 @@ def test_the_benchmark_of_the_site_compares_what_it_was_asked_to(
 
 def test_a_warm_up_is_shown_with_the_figures() -> None:
     warm = replace(GOOD, warm_up=4)
-    assert "4 s of them come before anything is counted" in benchmark.render(warm)
+    assert "The first 4 s, on both sites, are not counted." in benchmark.render(warm)
     assert "the end of a warm-up of 4 s" in table(warm)
     assert warm.as_dict()["warm_up_seconds"] == 4
-    assert "before anything is counted" not in benchmark.render(GOOD)
+    assert "not counted" not in benchmark.render(GOOD)
     assert "the first visitor's arrival" in table(GOOD)
 
 

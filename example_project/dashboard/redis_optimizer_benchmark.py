@@ -74,6 +74,8 @@ def render(report: Comparison) -> str:
     """Return the report as text."""
     turns = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in MIX.items())
     begin = (
-        f" {report.warm_up:g} s of them come before anything is counted." if report.warm_up else ""
+        f" The first {report.warm_up:g} s, on both sites, are not counted."
+        if report.warm_up
+        else ""
     )
     return f"Of 100 turns of a visitor: {turns}.{begin}\n\n{table(report)}"
