@@ -85,14 +85,15 @@ class _Client:
     each hit takes a quarter longer after that.
     """
 
-    def __get__(self, cache: "Remote | None", kind: type) -> Any:
+    def __get__(self, cache: "Remote | None", kind: "type[Remote]") -> Any:
         if cache is None:
             return self
         client = super(Remote, cache).client
         factory = getattr(client, "connection_factory", None)  # a site's own class may do without
         if factory is not None and not isinstance(factory, _Connections):
             client.connection_factory = _Connections(factory)
-        cache.client = client
+        if kind.client is self:  # else a property of the site's own asks, which knows best
+            cache.client = client
         return client
 
 

@@ -131,6 +131,46 @@ def test_a_subclass_may_make_keys_of_its_own(url: str) -> None:
     assert [cache.get("k") for _ in range(3)] == [plain(url).get("k")] * 3
 
 
+class Asking(TieredCache):
+    asked = 0
+
+    @property
+    def client(self) -> Any:
+        self.asked += 1
+        return super().client
+
+
+def test_a_subclass_may_have_a_client_property_of_its_own(url: str) -> None:
+    cache = Asking(url, {"KEY_PREFIX": "t", "OPTIONS": {"L1": QUIET}})
+    assert cache.client is cache.client
+    assert cache.asked == 2
+    cache.set("k", 1)
+    assert cache.asked == 3
+    assert cache.get("k") == plain(url).get("k") == 1
+
+
+class Refusing(TieredCache):
+    def validate_key(self, key: str) -> None:
+        if "secret" in key:
+            raise ValueError(key)
+        super().validate_key(key)
+
+
+def test_a_subclass_may_refuse_keys(url: str) -> None:
+    cache = Refusing(url, {"KEY_PREFIX": "t", "OPTIONS": {"L1": QUIET}})
+    for call in (
+        lambda: cache.get("secret"),
+        lambda: cache.get_many(["secret"]),
+        lambda: cache.set("secret", 1),
+        lambda: cache.set("secret", 1, version=2),
+        lambda: cache.set_many({"secret": 1}),
+        lambda: cache.delete("secret"),
+    ):
+        with pytest.raises(ValueError, match="secret"):
+            call()
+    assert plain(url).get("secret") is None
+
+
 @pytest.mark.filterwarnings("ignore::django.core.cache.CacheKeyWarning")
 @pytest.mark.parametrize("key", [5, ("a", 1), 1.5, None, b"k", CacheKey("t:1:k")], ids=repr)
 def test_a_key_need_not_be_a_str(cache: TieredCache, url: str, key: Any) -> None:
