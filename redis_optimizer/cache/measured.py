@@ -92,7 +92,9 @@ class _Client:
         factory = getattr(client, "connection_factory", None)  # a site's own class may do without
         if factory is not None and not isinstance(factory, _Connections):
             client.connection_factory = _Connections(factory)
-        if kind.client is self:  # else a property of the site's own asks, which knows best
+        above: Any = super(Remote, kind)
+        # A property of the site's own, on either side, is asked each time.
+        if kind.client is self and above.client is RedisCache.client:
             cache.client = client
         return client
 

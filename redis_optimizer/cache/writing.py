@@ -3,7 +3,7 @@
 import contextlib
 import functools
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache, default_key_func
 from django_redis.cache import omit_exception
@@ -58,6 +58,13 @@ class CoherentCache(Remote):
 
     _plain_key: Any
     """The class of keys whose final key is made by putting ``_prefix`` before them."""
+
+    _validates_as_django: ClassVar[bool] = True
+    """Whether what validates keys above this class is Django's: a site may derive from more."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls._validates_as_django = super().validate_key is BaseCache.validate_key
 
     def __init__(self, server: Any, params: dict[str, Any]) -> None:
         super().__init__(server, params)
@@ -209,7 +216,7 @@ class CoherentCache(Remote):
 
     def validate_key(self, key: str) -> None:
         """Warn of a key that memcached would not take, as Django does."""
-        if is_warned_of(key):
+        if not self._validates_as_django or is_warned_of(key):
             super().validate_key(key)
 
     # Details
