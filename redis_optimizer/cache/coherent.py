@@ -14,7 +14,7 @@ from redis_optimizer.cache import methods
 from redis_optimizer.cache.measured import Remote
 from redis_optimizer.stats.costs import current
 
-__all__ = ["coherent"]
+__all__ = ["coherent", "coroutine"]
 
 _NAME_A_KEY: Final = frozenset({"version", "version_dest", "prefix"})
 """Arguments that a final key is made of, beside the key."""
@@ -37,7 +37,7 @@ def coherent(backend: Backend) -> Backend:
     for name in methods.ENDS_ALL:
         setattr(backend, name, _ender(name))
     for name in methods.ASYNC:
-        setattr(backend, f"a{name}", _coroutine(name))
+        setattr(backend, f"a{name}", coroutine(name))
     return backend
 
 
@@ -101,7 +101,13 @@ def _ender(name: str) -> Callable[..., Any]:
     return write
 
 
-def _coroutine(name: str) -> Callable[..., Awaitable[Any]]:
+def coroutine(name: str) -> Callable[..., Awaitable[Any]]:
+    """Make a coroutine that runs a method of the cache, whichever class has it, in a thread.
+
+    Args:
+        name: Of the method.
+    """
+
     async def call(self: Any, *args: Any, **kwargs: Any) -> Any:
         return await sync_to_async(getattr(self, name), thread_sensitive=False)(*args, **kwargs)
 

@@ -3,13 +3,14 @@
 from collections.abc import Callable, Iterable
 from functools import partial
 from time import monotonic
-from typing import Any
+from typing import Any, ClassVar
 
 from django.core.cache.backends.base import DEFAULT_TIMEOUT
 from django_redis.cache import CONNECTION_INTERRUPTED, omit_exception
 from django_redis.exceptions import ConnectionInterrupted
 from redis.exceptions import RedisError
 
+from redis_optimizer.cache.coherent import coroutine
 from redis_optimizer.cache.coroutines import Coroutines
 from redis_optimizer.cache.fill import Fetch
 from redis_optimizer.cache.loading import Loading
@@ -33,6 +34,17 @@ class TieredCache(Coroutines, CoherentCache):
     ``"redis_optimizer.cache.TieredCache"``; the tier's own options are in ``OPTIONS["L1"]``, see
     :class:`redis_optimizer.cache.options.Options`.
     """
+
+    _has_own_get: ClassVar[bool] = False
+    """Whether a site's class reads single keys in a way of its own: then get_or_set must, too."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls._has_own_get = cls.get is not TieredCache.get or cls.aget is not TieredCache.aget
+        for name in ("get", "get_many", "has_key"):
+            own = getattr(cls, name) is not getattr(TieredCache, name)
+            if own and getattr(cls, f"a{name}") is getattr(TieredCache, f"a{name}"):
+                setattr(cls, f"a{name}", coroutine(name))  # as Django's does
 
     # Reading
 
@@ -249,7 +261,9 @@ class TieredCache(Coroutines, CoherentCache):
         self, key: Any, default: Any, timeout: float | None, version: int | None
     ) -> Loading | None:
         tier = self._tier
-        if tier is None or tier.options.SINGLE_FLIGHT == "off" or not is_on(PART):
+        if tier is None or self._has_own_get:
+            return None
+        if tier.options.SINGLE_FLIGHT == "off" or not is_on(PART):
             return None
         final = self._final(key, version)
         return Loading(self, tier, final, key, default, timeout, version)

@@ -9,7 +9,6 @@ import pytest
 import redis
 from django.core.cache.backends.base import CacheKeyWarning
 from django_redis import get_redis_connection
-from django_redis.cache import RedisCache
 from django_redis.util import CacheKey
 
 from redis_optimizer.cache import TieredCache
@@ -117,70 +116,6 @@ def test_a_key_function_decides_what_is_one_key(url: str) -> None:
         assert cache.get("abc") == 1
         assert cache.get("cba") is None
     assert is_kept(cache, "abc")
-
-
-class Shouting(TieredCache):
-    def make_key(self, key: Any, version: Any = None) -> str:
-        return super().make_key(key.upper(), version)
-
-
-def test_a_subclass_may_make_keys_of_its_own(url: str) -> None:
-    params = {"KEY_PREFIX": "t", "OPTIONS": {"L1": QUIET}}
-    cache = Shouting(url, params)
-    assert cache.tier.wait_ready(5)
-    cache.set("k", 1)
-    assert [cache.get("k") for _ in range(3)] == [plain(url).get("k")] * 3
-
-
-class Own(RedisCache[Any]):
-    """A cache class that a site had before."""
-
-    asked = 0
-
-    @property
-    def client(self) -> Any:
-        self.asked += 1
-        return super().client
-
-    def validate_key(self, key: str) -> None:
-        if "secret" in key:
-            raise ValueError(key)
-        super().validate_key(key)
-
-
-class Before(Own, TieredCache):
-    pass
-
-
-class Behind(TieredCache, Own):
-    pass
-
-
-@pytest.mark.parametrize("kind", [Before, Behind])
-def test_a_subclass_may_have_a_client_property_of_its_own(url: str, kind: Any) -> None:
-    cache = kind(url, {"KEY_PREFIX": "t", "OPTIONS": {"L1": QUIET}})
-    asked = cache.asked
-    assert cache.client is cache.client
-    assert cache.asked == asked + 2
-    cache.set("k", 1)
-    assert cache.asked > asked + 2
-    assert cache.get("k") == plain(url).get("k") == 1
-
-
-@pytest.mark.parametrize("kind", [Before, Behind])
-def test_a_subclass_may_refuse_keys(url: str, kind: Any) -> None:
-    cache = kind(url, {"KEY_PREFIX": "t", "OPTIONS": {"L1": QUIET}})
-    for call in (
-        lambda: cache.get("secret"),
-        lambda: cache.get_many(["secret"]),
-        lambda: cache.set("secret", 1),
-        lambda: cache.set("secret", 1, version=2),
-        lambda: cache.set_many({"secret": 1}),
-        lambda: cache.delete("secret"),
-    ):
-        with pytest.raises(ValueError, match="secret"):
-            call()
-    assert plain(url).get("secret") is None
 
 
 @pytest.mark.filterwarnings("ignore::django.core.cache.CacheKeyWarning")
