@@ -1,5 +1,6 @@
 """What a cache does for a request that is measured; other requests pay next to nothing for it."""
 
+import contextlib
 import functools
 from collections.abc import Callable
 from time import perf_counter
@@ -92,7 +93,8 @@ class _Client:
         factory = getattr(client, "connection_factory", None)  # a site's own class may do without
         if factory is not None and not isinstance(factory, _Connections):
             client.connection_factory = _Connections(factory)
-        cache.client = client
+        with contextlib.suppress(AttributeError):  # a site's own class may have a property here
+            cache.client = client
         return client
 
 
