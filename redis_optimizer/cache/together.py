@@ -92,7 +92,7 @@ def read(cache: "TieredCache", tier: "Tier", final: str, key: Any, version: int 
             if len(others) >= tier.options.REREAD_MANY:
                 break
     known.ask(final, key)
-    found = _read_all(cache, known, key, others, version) if others else None
+    found = _read_all(cache, tier, known, [key, *others], version) if others else None
     if found is None:
         value = cache.get(key, MISSING, version)
     else:
@@ -101,7 +101,8 @@ def read(cache: "TieredCache", tier: "Tier", final: str, key: Any, version: int 
             its = cache.client.make_key(other, version=version)
             known.bring(its, other, tier.store.entries.get(its))
     entry = tier.store.entries.get(final)
-    if entry is not None and entry.size > LARGEST:
+    # A value that is not kept may be too large for that, or change all the time.
+    if entry.size > LARGEST if entry is not None else value is not MISSING:
         forget(tier, final)
     return value
 
@@ -127,11 +128,11 @@ def _may_bring(tier: "Tier", final: str, key: Any) -> bool:
 
 
 def _read_all(
-    cache: "TieredCache", known: Known, key: str, others: list[str], version: int | None
+    cache: "TieredCache", tier: "Tier", known: Known, keys: list[str], version: int | None
 ) -> dict[str, Any] | None:
-    """Return what is there of a key and others; None where it must be read alone."""
+    """Return what is there of some keys; None where the first must be read alone."""
     try:
-        found: dict[str, Any] = cache.get_many([key, *others], version)
+        found: dict[str, Any] = cache.get_many(keys, version)
     except Exception as error:
         cause = error.__cause__ if isinstance(error, ConnectionInterrupted) else error
         if isinstance(cause, NoPermissionError):
@@ -141,4 +142,10 @@ def _read_all(
         else:  # one of the others cannot be read, which is no fault of this one
             known.keys.clear()
         return None
-    return found
+    if found or any(
+        cache.client.make_key(key, version=version) in tier.store.entries for key in keys
+    ):
+        return found
+    # Nothing is there, and that is not known of any: it may be an error that the site ignores.
+    known.keys.clear()
+    return None

@@ -153,6 +153,22 @@ def test_a_large_value_that_others_wrote_is_brought_along_once(
         ask(cache, "large")
 
 
+def test_a_value_that_is_too_large_to_be_kept_is_never_brought_along(
+    cache: TieredCache, admin: redis.Redis, url: str
+) -> None:
+    lose(cache, url, "a", "large")
+    large = "x" * (together.LARGEST + 1)
+    plain(url).set("large", large)
+    cache.tier.store.max_bytes = 8 * together.LARGEST
+    settle(cache)
+    assert ask(cache, "large") == large
+    assert not is_kept(cache, "large")
+    write(cache, url, "a")
+    with counted(admin) as calls:
+        ask(cache, "a")
+    assert calls == {"get": 1}
+
+
 def test_one_command_brings_so_many_keys(cache: TieredCache, admin: redis.Redis, url: str) -> None:
     names = [f"k{number}" for number in range(cache.tier.options.REREAD_MANY + 2)]
     lose(cache, url, *names)
@@ -229,13 +245,14 @@ def test_one_that_cannot_be_read_is_no_fault_of_another(
         ask(cache, "b")
 
 
+@pytest.mark.parametrize("ignored", [False, True])
 def test_where_mget_is_not_allowed_each_is_read_alone(
-    server: Any, admin: redis.Redis, url: str
+    server: Any, admin: redis.Redis, url: str, ignored: bool
 ) -> None:
     admin.acl_setuser(
         "single", True, ["+pw"], keys=["*"], channels=["*"], commands=["+@all", "-mget"]
     )
-    cache = tiered(f"redis://single:pw@{HOST}:{server.port}/0")
+    cache = tiered(f"redis://single:pw@{HOST}:{server.port}/0", IGNORE_EXCEPTIONS=ignored)
     try:
         lose(cache, url, *NAMES)
         assert [ask(cache, name) for name in NAMES] == ["aaa", "bbb", "ccc", "ddd"]
