@@ -49,7 +49,9 @@ class Known:
 
     def lost(self, cache: "TieredCache", tier: "Tier", version: int | None) -> Iterator[str]:
         """Yield the keys of a version that are kept no more, the last one first."""
-        for final, (key, brought) in reversed(list(self.keys.items())):
+        # A list of pairs takes memory for each: before Python 3.12 the garbage collector might run
+        # in the middle, and with it what changes the keys. A copy is made at once.
+        for final, (key, brought) in reversed(self.keys.copy().items()):
             if final in tier.store.entries:  # or has expired there, and is read with its TTL
                 continue
             if brought is not None and not brought.hot:

@@ -46,7 +46,7 @@ class Noting(Acks):
         """Note a message that was taken, and those that could not be noted before."""
         try:
             super().append(message, delivery_tag)
-            for tag, older in list(self._unnoted.items()):
+            for tag, older in self._unnoted.copy().items():
                 super().append(older, tag)
                 if self._unnoted.pop(tag, None) is None:  # another thread is done with it
                     super().ack(tag)

@@ -1,6 +1,7 @@
 """What get_or_set lost lately is read again together with the next key that it misses."""
 
 import asyncio
+import gc
 import pickle
 from collections.abc import Callable
 from typing import Any
@@ -199,6 +200,34 @@ def test_a_key_that_has_expired_in_the_process_is_read_alone_with_its_ttl(
     with counted(admin) as calls:
         ask(cache, "a")
     assert calls == {"get": 1, "pttl": 1}
+
+
+def test_keys_may_change_while_they_are_looked_through(cache: TieredCache) -> None:
+    names = [f"k{number}" for number in range(together.REMEMBERED)]
+    known = together.Known()
+    for name in names:
+        known.ask(f"t:1:{name}", name)
+
+    class Garbage:
+        """Asks for a key when it is collected, as another thread may at that moment."""
+
+        def __init__(self) -> None:
+            self.itself = self
+
+        def __del__(self) -> None:
+            known.keys["t:1:late"] = ("late", None)
+
+    gc.collect()
+    Garbage()
+    thresholds = gc.get_threshold()
+    gc.set_threshold(20)  # it is collected when so many of the pairs are made
+    try:
+        lost = list(known.lost(cache, cache.tier, None))
+    finally:
+        gc.set_threshold(*thresholds)
+    assert set(names) <= set(lost)
+    gc.collect()
+    assert "t:1:late" in known.keys
 
 
 def test_versions_are_not_mixed(cache: TieredCache, admin: redis.Redis) -> None:
