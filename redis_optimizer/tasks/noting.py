@@ -122,6 +122,8 @@ class Noting(Acks):
     def _put_back(self, message: Any, client: Any = None, leftmost: bool = False) -> None:
         about = message.delivery_info
         with self.channel.conn_or_acquire(client) as client, client.pipeline() as pipe:
+            # It may have been noted, if only the reply to that was lost.
+            self._remove_from_indices(message.delivery_tag, pipe)
             self.channel._do_restore_message(
                 message._raw, about["exchange"], about["routing_key"], pipe, leftmost
             )
