@@ -37,6 +37,7 @@ class Noting(Acks):
     """
 
     _delivered: Any
+    _remove_from_indices: Any
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
