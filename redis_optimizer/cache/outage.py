@@ -108,6 +108,11 @@ class Guard:
         except (RedisError, OSError) as error:
             self._judge(error, began)
             raise
+        # A pipeline may be told to raise nothing. That of a server that answers nobody has that
+        # error in the place of each reply.
+        if reply.__class__ is list and reply and is_busy(reply[0]):
+            self._judge(reply[0], began)
+            return reply
         if breaker is not None:
             breaker.succeed()
         self._note(failed=False)

@@ -117,6 +117,20 @@ def test_a_server_that_is_busy_with_a_script(own: EmbeddedServer) -> None:
     wait_until(lambda: cache.tier.ready)
 
 
+@pytest.mark.parametrize("exact", [True, False])
+def test_a_busy_server_of_which_the_channel_has_not_heard_yet(
+    own: EmbeddedServer, settings: Any, exact: bool
+) -> None:
+    settings.REDIS_OPTIMIZER = {"BREAKER_AFTER": 3}
+    cache = warm(own, l1={**QUIET, "STALE_IF_ERROR": 60, "EXACT_TTL": exact})
+    with busy(own):
+        cache.tier.store.entries[KEY].expires_at = time.monotonic()
+        for state in ("closed", "closed", "open", "open"):
+            assert cache.get("k") == [1]
+            assert cache.stats()["breaker"] == state
+        assert cache.tier.ready
+
+
 def test_not_beyond_the_bound(own: EmbeddedServer) -> None:
     cache = warm(own)
     lose(cache, own)

@@ -6,6 +6,7 @@ import faulthandler
 import pickle
 import random
 import time
+from math import inf
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from threading import Thread
@@ -21,12 +22,12 @@ from .caches import (
     wait_until_ready,
 )
 from .history import ABSENT, STRIDE, UNKNOWN, History
-from .plan import TIERED, Plan
+from .plan import RAW, TIERED, Plan
 
 PATIENCE = 60.0  # seconds that processes wait for each other, and for threads beyond their time
 AFTER_ERROR = 0.01  # seconds between a failed call and the next: nobody is there to answer
 # In relation to each other.
-READS = {"get": 8, "get_many": 1}
+READS = {"get": 6, "get_many": 1, "get_or_set": 2}
 WRITES = {"set": 4, "set_many": 1, "incr": 4, "delete": 1}
 
 
@@ -88,6 +89,22 @@ class Visitor(Thread):
         for key in keys:
             self.history.reads.add(start, end, key, version_of(values.get(f"k{key}")))
 
+    def get_or_set(self, cache: Any) -> None:
+        if self.role == RAW:
+            self.get(cache)
+            return
+        key = self.any_key()
+        version, value = self.new_value(key)
+        start = time.monotonic()
+
+        def make() -> Any:
+            # Somebody else may be faster, so it is written down as a write that may have failed.
+            self.history.writes.add(start, inf, key, version)
+            return value
+
+        found = cache.get_or_set(f"k{key}", make)
+        self.history.reads.add(start, time.monotonic(), key, version_of(found))
+
     # Writing. What failed may have been applied all the same: its end stays infinite.
 
     def set(self, cache: Any) -> None:
@@ -127,7 +144,7 @@ class Noted:
         return self
 
     def __exit__(self, kind: object, error: object, traceback: object) -> None:
-        end = time.monotonic() if error is None else float("inf")
+        end = time.monotonic() if error is None else inf
         for key, version in self.versions.items():
             self.history.writes.add(self.start, end, key, version)
 
