@@ -98,7 +98,11 @@ def read(cache: "TieredCache", tier: "Tier", final: str, key: Any, version: int 
     known.ask(final, key)
     found = _read_all(cache, tier, known, final, key, others, version) if others else None
     if found is None:
-        value = cache.get(key, MISSING, version)
+        try:
+            value = cache.get(key, MISSING, version)
+        except Exception:  # it would fail with others, too
+            forget(tier, final)
+            raise
     else:
         value = found.get(key, MISSING)
         for its, other in others.items():

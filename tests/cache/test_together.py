@@ -282,6 +282,10 @@ def test_one_that_cannot_be_read_is_no_fault_of_another(
     assert is_kept(cache, "a")
     with pytest.raises(pickle.UnpicklingError):
         ask(cache, "b")
+    write(cache, url, "a")
+    with counted(admin) as calls:
+        assert ask(cache, "a") == "aaa"
+    assert calls == {"get": 1}
 
 
 @pytest.mark.parametrize("ignored", [False, True])
