@@ -237,12 +237,13 @@ class Tier:
             self._reads_before = 0
             self._pid = os.getpid()
 
-    def begin(self, final: str, key: object) -> Lease | None:
+    def begin(self, final: str, key: object, *, asked: bool = True) -> Lease | None:
         """Take note of a read that goes to Redis.
 
         Args:
             final: The final key.
             key: The key as the site names it.
+            asked: False where nobody asked for it yet: then it is no miss.
 
         Returns:
             The right to keep what it brings, or None.
@@ -250,8 +251,8 @@ class Tier:
         is_off = not is_on(PART)
         store, options = self.store, self.options
         if is_off:
-            self.passed_on += 1
-        else:
+            self.passed_on += asked
+        elif asked:
             store.misses += 1
         if not self._started:
             self._reads_before += 1

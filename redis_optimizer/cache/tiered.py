@@ -1,6 +1,6 @@
 """TieredCache: django-redis's backend, with what it reads kept in the process."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from functools import partial
 from time import monotonic
 from typing import Any, ClassVar
@@ -132,6 +132,18 @@ class TieredCache(Coroutines, CoherentCache):
             return thaw(entry.value, entry.load)
         return loading.run()
 
+    def read_along(
+        self, absent: dict[str, Any], version: int | None, brought: Collection[str]
+    ) -> dict[Any, Any]:
+        """Return what Redis holds of keys, as :meth:`get_many` does, and keep it.
+
+        Args:
+            absent: The keys, by final key: not known in the process.
+            version: Their version.
+            brought: The final keys that nobody has asked for yet.
+        """
+        return self._read_many(absent, version, brought)
+
     # Statistics
 
     def stats(self) -> dict[str, Any]:
@@ -221,23 +233,31 @@ class TieredCache(Coroutines, CoherentCache):
             self._tier.count_many(len(keys) - len(absent), sent=bool(absent))
         return found, absent
 
-    def _read_many(self, absent: dict[str, Any], version: int | None) -> dict[Any, Any]:
+    def _read_many(
+        self, absent: dict[str, Any], version: int | None, brought: Collection[str] = ()
+    ) -> dict[Any, Any]:
         """Return what Redis holds of many keys, or may be served in its place."""
         for final in absent:
             self.validate_key(final)
         if not self._serves_stale:
-            return self._ask_many(absent, version)
-        values, stale = ask_or_recall(self.tier, partial(self._ask_many, absent, version), absent)
+            return self._ask_many(absent, version, brought)
+        ask = partial(self._ask_many, absent, version, brought)
+        values, stale = ask_or_recall(self.tier, ask, absent)
         recalled = {absent[final]: thaw(entry.value, entry.load) for final, entry in stale.items()}
         return recalled if values is None else values | recalled
 
-    def _ask_many(self, absent: dict[str, Any], version: int | None) -> dict[Any, Any]:
+    def _ask_many(
+        self, absent: dict[str, Any], version: int | None, brought: Collection[str]
+    ) -> dict[Any, Any]:
         """Ask Redis for many keys by one command, and keep the answers where that is allowed."""
         keys = list(absent.values())
         tier = self._tier
         leases: dict[str, Lease | None] = {}
         if tier is not None:
-            leases = {final: tier.begin(final, key) for final, key in absent.items()}
+            leases = {
+                final: tier.begin(final, key, asked=final not in brought)
+                for final, key in absent.items()
+            }
         if tier is None or not any(leases.values()):
             return super().get_many(keys, version=version)
         try:

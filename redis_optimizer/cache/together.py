@@ -47,15 +47,19 @@ class Known:
         if len(self.keys) > REMEMBERED:
             self.keys.pop(next(iter(list(self.keys)), ""), None)  # another thread may clear them
 
-    def lost(self, cache: "TieredCache", tier: "Tier", version: int | None) -> Iterator[str]:
-        """Yield the keys of a version that are kept no more, the last one first."""
-        for final, (key, brought) in reversed(list(self.keys.items())):
+    def lost(
+        self, cache: "TieredCache", tier: "Tier", version: int | None
+    ) -> Iterator[tuple[str, str]]:
+        """Yield the keys of a version that are kept no more, final and as named, last one first."""
+        # A list of pairs takes memory for each: before Python 3.12 the garbage collector might run
+        # in the middle, and with it what changes the keys. A copy is made at once.
+        for final, (key, brought) in reversed(self.keys.copy().items()):
             if final in tier.store.entries:  # or has expired there, and is read with its TTL
                 continue
             if brought is not None and not brought.hot:
                 self.keys.pop(final, None)
             elif cache.client.make_key(key, version=version) == final:
-                yield key
+                yield final, key
 
     def bring(self, final: str, key: str, entry: Entry | None) -> None:
         """Take note of what was brought along."""
@@ -84,24 +88,28 @@ def read(cache: "TieredCache", tier: "Tier", final: str, key: Any, version: int 
     if not _may_bring(tier, final, key):
         return cache.get(key, MISSING, version)
     known = _known.setdefault(tier, Known())
-    others: list[str] = []
+    others: dict[str, str] = {}
     if final not in tier.store.entries and not known.is_refused:
-        for other in known.lost(cache, tier, version):
-            if other != key:
-                others.append(other)
+        for its, other in known.lost(cache, tier, version):
+            if its != final:
+                others[its] = other
             if len(others) >= tier.options.REREAD_MANY:
                 break
     known.ask(final, key)
-    found = _read_all(cache, known, key, others, version) if others else None
+    found = _read_all(cache, tier, known, final, key, others, version) if others else None
     if found is None:
-        value = cache.get(key, MISSING, version)
+        try:
+            value = cache.get(key, MISSING, version)
+        except Exception:  # it would fail with others, too
+            forget(tier, final)
+            raise
     else:
         value = found.get(key, MISSING)
-        for other in others:
-            its = cache.client.make_key(other, version=version)
+        for its, other in others.items():
             known.bring(its, other, tier.store.entries.get(its))
     entry = tier.store.entries.get(final)
-    if entry is not None and entry.size > LARGEST:
+    # A value that is not kept may be too large for that, or change all the time.
+    if entry.size > LARGEST if entry is not None else value is not MISSING:
         forget(tier, final)
     return value
 
@@ -127,11 +135,18 @@ def _may_bring(tier: "Tier", final: str, key: Any) -> bool:
 
 
 def _read_all(
-    cache: "TieredCache", known: Known, key: str, others: list[str], version: int | None
+    cache: "TieredCache",
+    tier: "Tier",
+    known: Known,
+    final: str,
+    key: str,
+    others: dict[str, str],
+    version: int | None,
 ) -> dict[str, Any] | None:
     """Return what is there of a key and others; None where it must be read alone."""
+    absent = {final: key, **others}
     try:
-        found: dict[str, Any] = cache.get_many([key, *others], version)
+        found: dict[str, Any] = cache.read_along(absent, version, others)
     except Exception as error:
         cause = error.__cause__ if isinstance(error, ConnectionInterrupted) else error
         if isinstance(cause, NoPermissionError):
@@ -141,4 +156,8 @@ def _read_all(
         else:  # one of the others cannot be read, which is no fault of this one
             known.keys.clear()
         return None
-    return found
+    if found or any(each in tier.store.entries for each in absent):
+        return found
+    # Nothing is there, and that is not known of any: it may be an error that the site ignores.
+    known.keys.clear()
+    return None

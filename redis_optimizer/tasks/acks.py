@@ -38,7 +38,7 @@ return redis.call('HDEL', KEYS[2], ARGV[1])
 class Acks(transport.QoS):
     """Kombu's emulation of acknowledgements, with a script in the place of each transaction.
 
-    Where the server runs no scripts it is kombu's own.
+    Where the server refuses a script it is kombu's own, and so are the errors.
     """
 
     channel: Any
@@ -67,7 +67,12 @@ class Acks(transport.QoS):
             super().ack(delivery_tag)
 
     def _run(self, script: Script, *args: str) -> bool:
-        """Run a script; tell whether the server does such a thing at all."""
+        """Run a script; False where the server refused it, and kombu is to do it instead.
+
+        To write the same twice does no harm, and what kombu itself may not do, it says: servers
+        before Redis 7 hide the READONLY, by which a client of Sentinel knows that the master is
+        another one, in an error of the script.
+        """
         if self._is_refused:
             return False
         prefix = self.channel.global_keyprefix
@@ -75,11 +80,8 @@ class Acks(transport.QoS):
         try:
             script(self._client(), keys, *args)
         except ResponseError as error:
-            if not _is_unable(error):
-                raise
-            # Whatever kombu itself may not do, it says.
-            logger.debug("Messages are noted without a script: %s", error)
-            self._is_refused = True
+            logger.debug("A message is noted without a script: %s", error)
+            self._is_refused = _is_unable(error)
             return False
         return True
 
@@ -89,11 +91,14 @@ class Acks(transport.QoS):
         Kombu makes one for each message, which takes longer than the command; and its own puts
         `global_keyprefix` before the first key of a script only.
         """
-        pool = self.channel.pool
-        if self._lent is None or self._lent.connection_pool is not pool:
-            self._lent = redis.Redis(connection_pool=pool)
-        return self._lent
+        pool, client = self.channel.pool, self._lent
+        if client is None or client.connection_pool is not pool:
+            # As kombu: a provider whose tokens expire renews what is connected through a client.
+            provider = pool.connection_kwargs.get("credential_provider")
+            self._lent = client = redis.Redis(connection_pool=pool, credential_provider=provider)
+        return client
 
 
 def _is_unable(error: ResponseError) -> bool:
+    """Tell whether the server does such a thing never; else the next message is tried again."""
     return isinstance(error, NoPermissionError) or "unknown command" in str(error).lower()

@@ -37,6 +37,7 @@ class Noting(Acks):
     """
 
     _delivered: Any
+    _remove_from_indices: Any
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -46,7 +47,7 @@ class Noting(Acks):
         """Note a message that was taken, and those that could not be noted before."""
         try:
             super().append(message, delivery_tag)
-            for tag, older in list(self._unnoted.items()):
+            for tag, older in self._unnoted.copy().items():
                 super().append(older, tag)
                 if self._unnoted.pop(tag, None) is None:  # another thread is done with it
                     super().ack(tag)
@@ -122,6 +123,8 @@ class Noting(Acks):
     def _put_back(self, message: Any, client: Any = None, leftmost: bool = False) -> None:
         about = message.delivery_info
         with self.channel.conn_or_acquire(client) as client, client.pipeline() as pipe:
+            # It may have been noted, if only the reply to that was lost.
+            self._remove_from_indices(message.delivery_tag, pipe)
             self.channel._do_restore_message(
                 message._raw, about["exchange"], about["routing_key"], pipe, leftmost
             )

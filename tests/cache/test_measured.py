@@ -15,7 +15,7 @@ from redis_optimizer.cache.measured import CountedStore, measured
 from redis_optimizer.core.store import LocalStore
 from redis_optimizer.stats.costs import Costs, current, measuring
 
-from .caches import QUIET, keep, plain, tiered
+from .caches import QUIET, keep, plain, settings, tiered
 from .calls import CALLS, Call, fill, outcome
 
 # What they return sends, when it is iterated.
@@ -233,6 +233,18 @@ def test_the_cache_keeps_what_it_learned_meanwhile(warm: TieredCache, costs: Cos
         client = caches["default"].client  # type: ignore[attr-defined]
     assert caches["default"].client is client  # type: ignore[attr-defined]
     assert default.get("two") == 2
+
+
+def test_a_class_of_the_site_may_have_a_property_in_the_place_of_the_client(url: str) -> None:
+    class Own(TieredCache):
+        @property
+        def client(self) -> Any:
+            return super().client
+
+    cache = Own(url, settings("t", None, {}))
+    cache.set("one", 1)
+    assert cache.get("one") == 1
+    assert cache.client is cache.client
 
 
 def test_a_store_that_counts_is_otherwise_the_real_one(costs: Costs) -> None:

@@ -1,6 +1,7 @@
 """What get_or_set lost lately is read again together with the next key that it misses."""
 
 import asyncio
+import gc
 import pickle
 from collections.abc import Callable
 from typing import Any
@@ -68,6 +69,16 @@ def test_what_others_wrote_is_read_again_by_one_command(
     with counted(admin) as calls:
         assert [ask(cache, name) for name in NAMES] == ["aaa", "bbb", "ccc", "ddd"]
     assert calls == {"mget": 1}
+
+
+def test_only_what_was_asked_for_is_a_miss(cache: TieredCache, url: str) -> None:
+    lose(cache, url, *NAMES)
+    before = cache.stats()
+    for name in NAMES:
+        ask(cache, name)
+    after = cache.stats()
+    counts = {name: after[name] - before[name] for name in ("misses", "hits", "commands_avoided")}
+    assert counts == {"misses": 1, "hits": 3, "commands_avoided": 3}
 
 
 def test_a_coroutine_brings_them_along_too(
@@ -153,6 +164,22 @@ def test_a_large_value_that_others_wrote_is_brought_along_once(
         ask(cache, "large")
 
 
+def test_a_value_that_is_too_large_to_be_kept_is_never_brought_along(
+    cache: TieredCache, admin: redis.Redis, url: str
+) -> None:
+    lose(cache, url, "a", "large")
+    large = "x" * (together.LARGEST + 1)
+    plain(url).set("large", large)
+    cache.tier.store.max_bytes = 8 * together.LARGEST
+    settle(cache)
+    assert ask(cache, "large") == large
+    assert not is_kept(cache, "large")
+    write(cache, url, "a")
+    with counted(admin) as calls:
+        ask(cache, "a")
+    assert calls == {"get": 1}
+
+
 def test_one_command_brings_so_many_keys(cache: TieredCache, admin: redis.Redis, url: str) -> None:
     names = [f"k{number}" for number in range(cache.tier.options.REREAD_MANY + 2)]
     lose(cache, url, *names)
@@ -183,6 +210,34 @@ def test_a_key_that_has_expired_in_the_process_is_read_alone_with_its_ttl(
     with counted(admin) as calls:
         ask(cache, "a")
     assert calls == {"get": 1, "pttl": 1}
+
+
+def test_keys_may_change_while_they_are_looked_through(cache: TieredCache) -> None:
+    names = [f"k{number}" for number in range(together.REMEMBERED)]
+    known = together.Known()
+    for name in names:
+        known.ask(f"t:1:{name}", name)
+
+    class Garbage:
+        """Asks for a key when it is collected, as another thread may at that moment."""
+
+        def __init__(self) -> None:
+            self.itself = self
+
+        def __del__(self) -> None:
+            known.keys["t:1:late"] = ("late", None)
+
+    gc.collect()
+    Garbage()
+    thresholds = gc.get_threshold()
+    gc.set_threshold(20)  # it is collected when so many of the pairs are made
+    try:
+        lost = list(known.lost(cache, cache.tier, None))
+    finally:
+        gc.set_threshold(*thresholds)
+    assert set(names) <= {key for _, key in lost}
+    gc.collect()
+    assert "t:1:late" in known.keys
 
 
 def test_versions_are_not_mixed(cache: TieredCache, admin: redis.Redis) -> None:
@@ -227,15 +282,20 @@ def test_one_that_cannot_be_read_is_no_fault_of_another(
     assert is_kept(cache, "a")
     with pytest.raises(pickle.UnpicklingError):
         ask(cache, "b")
+    write(cache, url, "a")
+    with counted(admin) as calls:
+        assert ask(cache, "a") == "aaa"
+    assert calls == {"get": 1}
 
 
+@pytest.mark.parametrize("ignored", [False, True])
 def test_where_mget_is_not_allowed_each_is_read_alone(
-    server: Any, admin: redis.Redis, url: str
+    server: Any, admin: redis.Redis, url: str, ignored: bool
 ) -> None:
     admin.acl_setuser(
         "single", True, ["+pw"], keys=["*"], channels=["*"], commands=["+@all", "-mget"]
     )
-    cache = tiered(f"redis://single:pw@{HOST}:{server.port}/0")
+    cache = tiered(f"redis://single:pw@{HOST}:{server.port}/0", IGNORE_EXCEPTIONS=ignored)
     try:
         lose(cache, url, *NAMES)
         assert [ask(cache, name) for name in NAMES] == ["aaa", "bbb", "ccc", "ddd"]

@@ -133,6 +133,7 @@ def test_a_message_that_was_taken_is_noted_first_and_remembered_then(app: Celery
     source = inspect.getsource(transport.QoS.ack)
     assert "self._remove_from_indices(delivery_tag).execute()" in source
     assert "super().ack(delivery_tag)" in source
+    assert parameters(transport.QoS._remove_from_indices) == ["self", "delivery_tag", "pipe"]
     assert isinstance(transport.Channel.pool, property)
     assert parameters(transport.QoS.restore_by_tag) == ["self", "tag", "client", "leftmost"]
     assert parameters(transport.Channel._do_restore_message)[1:] == [

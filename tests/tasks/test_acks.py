@@ -9,10 +9,13 @@ from celery import Celery
 from kombu import Connection, Consumer, Queue
 from kombu.transport import redis as transport
 from kombu.utils.json import loads
+from redis.credentials import StreamingCredentialProvider
 
 from redis_optimizer.embedded import EmbeddedServer
 from redis_optimizer.management.benchmark.wire import Wire
+from redis_optimizer.tasks import acks
 from redis_optimizer.tasks.acks import Acks
+from redis_optimizer.tasks.scripts import Script
 from tests.servers import HOST
 
 QUEUE = Queue("taken", routing_key="taken")
@@ -110,6 +113,7 @@ def test_a_server_that_runs_no_scripts_gets_the_commands_of_kombu(
     try:
         message = take(f"redis://simple:pw@{HOST}:{server.port}/0")
         assert list(noted(admin)) == [message.delivery_tag]
+        assert message.channel.qos._is_refused
         message.ack()
         assert noted(admin) == {}
     finally:
@@ -125,3 +129,58 @@ def test_another_error_is_not_hidden(
         message.ack()
     assert not message.channel.qos._is_refused
     admin.delete("unacked")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "ERR Lua scripting is disabled",
+        # A replica before Redis 7.
+        "ERR Error running script: @user_script:3: -READONLY You can't write against a replica.",
+    ],
+)
+def test_what_a_script_is_refused_is_asked_for_as_kombu_does(
+    take: Take,
+    server: EmbeddedServer,
+    admin: redis.Redis,
+    monkeypatch: pytest.MonkeyPatch,
+    answer: str,
+) -> None:
+    refused = Script(f'return redis.error_reply("{answer}")')
+    monkeypatch.setattr(acks, "NOTE", refused)
+    monkeypatch.setattr(acks, "FORGET", refused)
+    message = take(server.url)
+    assert list(noted(admin)) == [message.delivery_tag]
+    message.ack()
+    assert noted(admin) == {}
+    assert not message.channel.qos._is_refused
+
+
+class Tokens(StreamingCredentialProvider):
+    """Takes note of who wants to hear of a new one."""
+
+    def __init__(self) -> None:
+        self.told: list[Any] = []
+
+    def get_credentials(self) -> tuple[str]:
+        return ("",)
+
+    def on_next(self, callback: Any) -> None:
+        self.told.append(callback)
+
+    def on_error(self, callback: Any) -> None:
+        pass
+
+    def is_streaming(self) -> bool:
+        return True
+
+
+def test_one_client_hears_of_new_credentials_of_the_pool(
+    take: Take, server: EmbeddedServer
+) -> None:
+    qos = take(server.url).channel.qos
+    tokens = Tokens()
+    qos.channel.pool.connection_kwargs["credential_provider"] = tokens
+    qos._lent = None
+    assert qos._client() is qos._client()
+    assert len(tokens.told) == 1

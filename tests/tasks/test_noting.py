@@ -188,6 +188,29 @@ def test_a_connection_that_breaks_in_between_takes_no_message_away(
     assert noted(admin) == 0
 
 
+@pytest.mark.parametrize("end", ["close", "requeue"])
+def test_what_was_noted_though_the_reply_was_lost_returns_to_its_queue_once(
+    taker: Taker, admin: redis.Redis, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    run = Acks._run
+
+    def lose_the_reply(qos: Acks, *args: Any) -> bool:
+        run(qos, *args)
+        raise redis.TimeoutError
+
+    taker.send("a")
+    with monkeypatch.context() as patch:
+        patch.setattr(Acks, "_run", lose_the_reply)
+        assert taker.take(1) == ["a"]
+    assert noted(admin) == 1
+    if end == "close":
+        taker.connection.close()
+    else:
+        taker.messages[0].requeue()
+    assert admin.llen("taken") == 1
+    assert noted(admin) == 0
+
+
 @pytest.fixture
 def own() -> Iterator[EmbeddedServer]:
     """Run a server for the test alone."""
