@@ -102,10 +102,13 @@ def _run(command: list[str]) -> None:
 
 
 def environment() -> dict[str, str]:
-    """Return what a peer's processes find in their environment: this repository, and no venv."""
+    """Return what a peer's processes find in their environment: this repository, and no venv.
+
+    Nor a site's settings, by which Celery would load the site, and with it what it is compared to.
+    """
     kept = {
         name: value
         for name, value in os.environ.items()
-        if name not in ("VIRTUAL_ENV", "UV_PYTHON")
+        if name not in ("VIRTUAL_ENV", "UV_PYTHON", "DJANGO_SETTINGS_MODULE")
     }
     return {**kept, "PYTHONPATH": str(ROOT)}
