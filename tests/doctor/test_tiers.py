@@ -14,6 +14,7 @@ from redis_optimizer.doctor import Evidence, Severity, examine
 from redis_optimizer.doctor.evidence import Alias, Server
 from redis_optimizer.embedded import EmbeddedServer
 from redis_optimizer.stats.gathered import Gathered
+from tests.cache.caches import settle
 from tests.doctor.sites import (
     cache_on,
     counted,
@@ -92,18 +93,17 @@ class TestManyWrites:
         names = [f"t:1:{key}" for key in keys]
         assert cache.tier.wait_ready(30)
 
-        def fill() -> None:
-            cache.set_many(dict.fromkeys(keys, "x"))
-            for _ in range(3):
-                cache.get_many(keys)
+        store = cache.tier.store
 
         def writes() -> None:
+            before = store.invalidations
             admin.delete(*names)
-            wait_until(lambda: cache.tier.store.invalidations >= 400)
+            wait_until(lambda: store.invalidations == before + len(keys))
 
-        for _ in range(20):
-            cache.get("other")
-        wait_until(lambda: (fill(), len(cache.tier.store) >= 450)[-1])
+        cache.set_many(dict.fromkeys(keys, "x"))
+        settle(cache)
+        cache.get_many(keys)
+        assert len(store) == len(keys)
         evidence = watch(writes, seconds=1)
         finding = one(examine(evidence), "many-writes")
         assert finding.severity is Severity.WARNING
