@@ -78,32 +78,19 @@ class _Connections:
         return client
 
 
-class _Client:
-    """The django-redis client of a cache: made when it is first needed, an attribute from then on.
-
-    As `functools.cached_property`, which asks for the ``__dict__`` of the cache: with Python 3.11
-    each hit takes a quarter longer after that.
-    """
-
-    def __get__(self, cache: "Remote | None", kind: "type[Remote]") -> Any:
-        if cache is None:
-            return self
-        client = super(Remote, cache).client
-        factory = getattr(client, "connection_factory", None)  # a site's own class may do without
-        if factory is not None and not isinstance(factory, _Connections):
-            client.connection_factory = _Connections(factory)
-        above: Any = super(Remote, kind)
-        # A property of the site's own, on either side, is asked each time.
-        if kind.client is self and above.client is RedisCache.client:
-            cache.client = client
-        return client
-
-
 class Remote(RedisCache[Any]):
     """django-redis's backend: each call that goes to Redis is timed, and its commands counted."""
 
-    client: Any = _Client()
     _store: Any
+
+    @property
+    def client(self) -> Any:
+        """The django-redis client, made when it is first needed."""
+        client = super().client
+        factory = getattr(client, "connection_factory", None)  # a site's own class may do without
+        if factory is not None and not isinstance(factory, _Connections):
+            client.connection_factory = _Connections(factory)
+        return client
 
 
 def _timed(name: str) -> Callable[..., Any]:
