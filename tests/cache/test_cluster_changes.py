@@ -2,11 +2,12 @@
 
 import os
 import time
+from collections.abc import Iterator
 
 import pytest
 
 from redis_optimizer.cache import TieredCache
-from tests.cluster import Cluster, ClusterNode, failover
+from tests.cluster import Cluster, ClusterNode, cluster, failover
 from tests.servers import wait_until
 
 from .caches import QUICK, is_kept, wait_dropped
@@ -204,6 +205,12 @@ class TestNodesThatCome:
 
 
 class TestFailovers:
+    @pytest.fixture
+    def nodes(self) -> Iterator[Cluster]:
+        """Run a cluster for the test alone: who takes over by force is not known to all at once."""
+        with cluster() as made:
+            yield made
+
     @pytest.mark.parametrize("how", [(), ("FORCE",), ("TAKEOVER",)], ids=str)
     def test_a_primary_that_steps_down_is_not_listened_to_any_more(
         self, nodes: Cluster, how: tuple[str, ...]
