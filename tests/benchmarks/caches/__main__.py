@@ -4,7 +4,8 @@
                                       [--environments DIR | --here]
 
 Each contender has a process, a server and, where it needs one, an environment of its own; they
-take turns, and the best round of each counts. What must hold is printed as "holds" or "missed".
+take turns, and the best round of each counts. The processors are kept awake meanwhile. What must
+hold is printed as "holds" or "missed".
 """
 
 import argparse

@@ -14,6 +14,7 @@ from redis_optimizer.embedded import EmbeddedServer, ServerNotStarted
 from redis_optimizer.management.benchmark.server import CommandCounter
 from redis_optimizer.management.benchmark.sockets import process_of
 from tests.benchmarks.caches.contenders import CONTENDERS
+from tests.benchmarks.peers.awake import awake
 from tests.benchmarks.peers.child import Child, Failed
 from tests.benchmarks.peers.environments import Environments, NotInstalled
 from tests.benchmarks.peers.report import note
@@ -91,6 +92,7 @@ def measure(names: Iterable[str], environments: Environments, plan: Plan) -> dic
                 running.append(start(name, environments, stack))
             except NotInstalled as reason:
                 absent[CONTENDERS[name].title] = str(reason)
+        stack.enter_context(awake())
         for part, do in parts(plan):
             note(part)
             for each in running:
