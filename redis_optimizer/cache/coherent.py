@@ -12,7 +12,6 @@ from django_redis.client.default import DefaultClient
 
 from redis_optimizer.cache import methods
 from redis_optimizer.cache.measured import Remote
-from redis_optimizer.stats.costs import current
 
 __all__ = ["coherent", "coroutine"]
 
@@ -43,7 +42,7 @@ def coherent(backend: Backend) -> Backend:
 
 def _writer(name: str, written: tuple[methods.Written, ...]) -> Callable[..., Any]:
     """Make a writer that lets go of what it wrote: after the reply, whatever that was."""
-    remote, plain = getattr(Remote, name), getattr(RedisCache, name)
+    remote = getattr(Remote, name)
     names = _positional(getattr(DefaultClient, name))
     # With fewer arguments, and none of these names, the first is the key, of the cache's version.
     few = min((names.index(each) for each in _NAME_A_KEY if each in names), default=sys.maxsize)
@@ -58,8 +57,6 @@ def _writer(name: str, written: tuple[methods.Written, ...]) -> Callable[..., An
         else:
             finals = name_all(self, args, kwargs)
         try:
-            if current() is None:
-                return plain(self, *args, **kwargs)
             return remote(self, *args, **kwargs)
         finally:
             self._drop(finals)

@@ -367,7 +367,7 @@ def test_other_errors_do_not(guard: Guard, error: Exception) -> None:
     assert guard.state == "closed"
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform cannot fork")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_forked_child_asks_by_itself(guard: Guard) -> None:
     for _ in range(3):

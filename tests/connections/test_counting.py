@@ -182,7 +182,7 @@ def test_nothing_is_counted_where_the_package_is_switched_off(server: EmbeddedSe
     assert counts == [0]
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform cannot fork")
 @pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
 def test_a_child_counts_from_0(pool: ConnectionPool) -> None:
     connection: Any = pool.get_connection()

@@ -75,7 +75,7 @@ def connect(threads: int) -> str:
 
     try:
         pool = get_redis_connection("default").connection_pool
-    except NotImplementedError:  # not django-redis's
+    except NotImplementedError:  # by which django-redis tells that the backend is not its own
         cache.get("anything")
         return ""
     with ExitStack() as taken:
