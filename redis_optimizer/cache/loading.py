@@ -118,7 +118,7 @@ class Loading:
             return self._share(self._cache.get(self._key, made, self._version))
         raw, load = self._as_stored(made)
         if isinstance(raw, bytes) and len(raw) > together.LARGEST:
-            together.forget(self._tier, self.final)
+            self._tier.known.forget(self.final)
         return raw, load
 
     async def _make(self) -> Any:

@@ -17,6 +17,7 @@ from redis_optimizer.cache.fill import ClusterFetch, Fetch, lifetime
 from redis_optimizer.cache.options import PART, Options
 from redis_optimizer.cache.outage import breaker_state, find_guard
 from redis_optimizer.cache.signing import Refusals
+from redis_optimizer.cache.together import Known
 from redis_optimizer.channel import Channel
 from redis_optimizer.connections import Cluster
 from redis_optimizer.core.flight import Flights
@@ -67,6 +68,7 @@ class Tier:
         self.now = now
         self.store = LocalStore(options.MAX_ENTRIES, options.MAX_BYTES, now, options.STALE_IF_ERROR)
         self.flights = Flights()
+        self.known = Known()
         self.channel: Channel | ClusterChannel | None = None
         self.refused = ""
         """Why the server does not tell of writes; empty when it does, or was not asked."""

@@ -5,9 +5,8 @@ asks Redis. Where several are gone, whoever comes first asks for all of them by 
 that of ``get_many``, so nothing is kept that could not be kept after a call of that.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, Any, Final
-from weakref import WeakKeyDictionary
 
 from django_redis.exceptions import ConnectionInterrupted
 from redis.exceptions import NoPermissionError, RedisError, ResponseError
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from redis_optimizer.cache.tier import Tier
     from redis_optimizer.cache.tiered import TieredCache
 
-__all__ = ["LARGEST", "forget", "read"]
+__all__ = ["LARGEST", "Known", "read"]
 
 REMEMBERED: Final = 64
 """Keys of a tier of which it is known that they were lost."""
@@ -57,19 +56,20 @@ class Known:
             if final in tier.store.entries:  # or has expired there, and is read with its TTL
                 continue
             if brought is not None and not brought.hot:
-                self.keys.pop(final, None)
+                self.forget(final)
             elif cache.client.make_key(key, version=version) == final:
                 yield final, key
 
     def bring(self, final: str, key: str, entry: Entry | None) -> None:
         """Take note of what was brought along."""
         if entry is None or entry.size > LARGEST:
-            self.keys.pop(final, None)
+            self.forget(final)
         elif final in self.keys:  # else it was forgotten meanwhile
             self.keys[final] = (key, entry)
 
-
-_known: "WeakKeyDictionary[Tier, Known]" = WeakKeyDictionary()
+    def forget(self, final: str) -> None:
+        """Bring a key along no more, until it is asked for again."""
+        self.keys.pop(final, None)
 
 
 def read(cache: "TieredCache", tier: "Tier", final: str, key: Any, version: int | None) -> Any:
@@ -87,7 +87,7 @@ def read(cache: "TieredCache", tier: "Tier", final: str, key: Any, version: int 
     """
     if not _may_bring(tier, final, key):
         return cache.get(key, MISSING, version)
-    known = _known.setdefault(tier, Known())
+    known = tier.known
     others: dict[str, str] = {}
     if final not in tier.store.entries and not known.is_refused:
         for its, other in known.lost(cache, tier, version):
@@ -96,12 +96,12 @@ def read(cache: "TieredCache", tier: "Tier", final: str, key: Any, version: int 
             if len(others) >= tier.options.REREAD_MANY:
                 break
     known.ask(final, key)
-    found = _read_all(cache, tier, known, final, key, others, version) if others else None
+    found = _read_all(cache, tier, {final: key, **others}, version, others) if others else None
     if found is None:
         try:
             value = cache.get(key, MISSING, version)
         except Exception:  # it would fail with others, too
-            forget(tier, final)
+            known.forget(final)
             raise
     else:
         value = found.get(key, MISSING)
@@ -110,14 +110,8 @@ def read(cache: "TieredCache", tier: "Tier", final: str, key: Any, version: int 
     entry = tier.store.entries.get(final)
     # A value that is not kept may be too large for that, or change all the time.
     if entry.size > LARGEST if entry is not None else value is not MISSING:
-        forget(tier, final)
+        known.forget(final)
     return value
-
-
-def forget(tier: "Tier", final: str) -> None:
-    """Bring a key along no more, until it is asked for again."""
-    if known := _known.get(tier):
-        known.keys.pop(final, None)
 
 
 def _may_bring(tier: "Tier", final: str, key: Any) -> bool:
@@ -137,16 +131,14 @@ def _may_bring(tier: "Tier", final: str, key: Any) -> bool:
 def _read_all(
     cache: "TieredCache",
     tier: "Tier",
-    known: Known,
-    final: str,
-    key: str,
-    others: dict[str, str],
+    absent: dict[str, str],
     version: int | None,
+    brought: Collection[str],
 ) -> dict[str, Any] | None:
-    """Return what is there of a key and others; None where it must be read alone."""
-    absent = {final: key, **others}
+    """Return what is there of a key and those brought; None where it must be read alone."""
+    known = tier.known
     try:
-        found: dict[str, Any] = cache.read_along(absent, version, others)
+        found: dict[str, Any] = cache.read_along(absent, version, brought)
     except Exception as error:
         cause = error.__cause__ if isinstance(error, ConnectionInterrupted) else error
         if isinstance(cause, NoPermissionError):

@@ -9,7 +9,8 @@ by ``tests/contracts/test_kombu.py``.
 
 import atexit
 import logging
-from collections import deque
+from collections import defaultdict, deque
+from itertools import chain
 from typing import Any, Final
 
 import redis
@@ -25,8 +26,9 @@ logger = logging.getLogger("redis_optimizer.tasks")
 
 REFUSALS: Final = (redis.RedisError, OSError)
 
-_left: Final[deque[Any]] = deque()
-"""Messages in the hands of this process whose channel is gone: the next one puts them back."""
+_left: Final[defaultdict[str, deque[Any]]] = defaultdict(deque)
+"""By broker, messages in the hands of this process whose channel is gone: the next one to that
+broker puts them back."""
 
 
 class Noting(Acks):
@@ -42,6 +44,9 @@ class Noting(Acks):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._unnoted: dict[str, Any] = {}
+        broker = self.channel.connection.client
+        # Of several URLs, of which kombu takes one that answers, each will do.
+        self._left = _left[";".join(broker.alt) or broker.as_uri()]
 
     def append(self, message: Any, delivery_tag: str) -> None:
         """Note a message that was taken, and those that could not be noted before."""
@@ -93,7 +98,7 @@ class Noting(Acks):
         for tag in list(self._unnoted):
             self._delivered.pop(tag, None)
             if (message := self._unnoted.pop(tag, None)) is not None:
-                _left.append(message)
+                self._left.append(message)
         if client is None and self._is_cut_off:
             self._delivered.clear()  # see ack()
             return
@@ -112,13 +117,13 @@ class Noting(Acks):
         return super().restore_visible(*args, **kwargs)
 
     def _put_back_left(self, client: Any = None) -> None:
-        while _left:
+        while self._left:
             try:
-                self._put_back(_left[0], client)
+                self._put_back(self._left[0], client)
             except REFUSALS as error:
                 logger.debug("What was taken cannot be put back yet: %s", error)
                 return
-            _left.popleft()
+            self._left.popleft()
 
     def _put_back(self, message: Any, client: Any = None, leftmost: bool = False) -> None:
         about = message.delivery_info
@@ -138,7 +143,8 @@ def keep_what_is_taken() -> None:
 
 
 def _tell_lost() -> None:
-    lost = {str(m.headers.get("id")): str(m.headers.get("task")) for m in _left}
+    messages = chain.from_iterable(_left.values())
+    lost = {str(m.headers.get("id")): str(m.headers.get("task")) for m in messages}
     _left.clear()
     report(
         lost,

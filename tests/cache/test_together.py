@@ -193,7 +193,7 @@ def test_so_many_keys_are_remembered(cache: TieredCache) -> None:
     for number in range(together.REMEMBERED + 5):
         make(cache, name := f"k{number}")
         ask(cache, name)
-    known = together._known[cache.tier].keys
+    known = cache.tier.known.keys
     assert len(known) == together.REMEMBERED
     assert "t:1:k5" in known
     assert "t:1:k4" not in known
@@ -327,4 +327,4 @@ def test_in_a_cluster_each_is_read_alone(nodes: Cluster) -> None:
     for name in NAMES:
         assert cache.get_or_set(name, name) == name
         assert ask(cache, name) == name
-    assert cache.tier not in together._known
+    assert cache.tier.known.keys == {}

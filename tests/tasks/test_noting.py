@@ -246,6 +246,21 @@ def test_what_is_in_hand_when_the_server_dies_is_put_back_when_it_lives_again(
     again.connection.close()
 
 
+def test_it_is_not_put_back_at_another_broker(
+    own: EmbeddedServer, taken_from_the_dead: Taker, taker: Taker, admin: redis.Redis
+) -> None:
+    taken_from_the_dead.connection.close()
+    taker.send("b")
+    assert taker.take(1) == ["b"]
+    taker.connection.close()  # which puts back what is in hand
+    assert admin.llen("taken") == 1
+    own.restart()
+    again = Taker(own)
+    assert again.take(1) == ["a"]
+    again.messages[0].ack()
+    again.connection.close()
+
+
 def test_a_connection_that_celery_let_go_of_does_not_end_the_worker(
     own: EmbeddedServer, taken_from_the_dead: Taker
 ) -> None:
