@@ -35,7 +35,8 @@ MOST_SECONDS: Final = 10**9
 """The longest time that can be given; beyond 292 years Python cannot wait."""
 
 MOST_AWAITED: Final = 10**6
-"""The longest time in seconds that a socket can be waited for: 24 days is what the system takes."""
+"""The longest time in seconds that a socket or a timer of a browser can be waited for: 24 days is
+what the system takes, and what a browser does, whose timer ends at once where it is told more."""
 
 LONGEST_SHOWN: Final = 200  # characters of a wrong value
 
@@ -157,7 +158,8 @@ class Settings:
         for field in fields(self):
             value = getattr(self, field.name)
             if field.type is float:
-                most = MOST_AWAITED if field.name.endswith("TIMEOUT") else MOST_SECONDS
+                is_awaited = field.name.endswith(("TIMEOUT", "INTERVAL"))
+                most = MOST_AWAITED if is_awaited else MOST_SECONDS
                 _within(0, most, field.name, value, "a number of seconds", int | float)
             elif field.type is int:
                 least = 0 if field.name.startswith(("BREAKER_", "KEEP_")) else 1

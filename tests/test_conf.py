@@ -83,6 +83,11 @@ def test_a_name_that_does_not_exist_is_named_with_those_that_do(name: object) ->
         ("ENVELOPES", 1, "must be 'auto', True or False, not 1."),
         ("ENVELOPES", "on", "must be 'auto', True or False, not 'on'."),
         ("DEDUP_TTL", 0, "must be more than 0, not 0."),
+        (
+            "HEALTH_POLL_INTERVAL",
+            30 * 86_400,  # 1 ms, for a browser
+            "must be a number of seconds, 1,000,000 or less, not 2592000.",
+        ),
     ],
 )
 def test_a_wrong_value_is_refused_by_name(name: str, value: object, must: str) -> None:
