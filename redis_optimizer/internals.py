@@ -7,11 +7,12 @@ import contextlib
 import selectors
 import socket
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Final
 
 from django.core.cache import caches
 from django.core.cache.backends.base import MEMCACHE_MAX_KEY_LENGTH, memcached_error_chars_re
 from django.http import HttpRequest
+from django.http.response import HttpResponseBase
 from django.utils.functional import LazyObject
 from django_redis.cache import RedisCache
 from django_redis.client.default import DefaultClient
@@ -28,6 +29,7 @@ __all__ = [
     "is_warned_of",
     "live_caches",
     "loaded_user",
+    "marks_of",
     "non_atomic_requests",
     "own_attributes",
     "receive_pushes",
@@ -143,6 +145,15 @@ def csrf_token_noted(request: HttpRequest) -> Iterator[Callable[[], bool]]:
     finally:
         if before is not None:
             meta.setdefault("CSRF_COOKIE_NEEDS_UPDATE", before)
+
+
+_MARKS: Final = ("xframe_options_exempt", "_csp_config", "_csp_ro_config")
+
+
+def marks_of(response: HttpResponseBase) -> dict[str, Any]:
+    """Return what decorators of Django have set on a response for its middleware, by attribute."""
+    fields = vars(response)
+    return {name: fields[name] for name in _MARKS if name in fields}
 
 
 def non_atomic_requests(view: Callable[..., Any]) -> set[str]:

@@ -13,6 +13,7 @@ from django.utils.cache import get_conditional_response, patch_vary_headers
 from django.utils.http import parse_http_date_safe
 
 from redis_optimizer.core.kept import State
+from redis_optimizer.internals import marks_of
 
 __all__ = ["CACHE_CONTROL", "OURS", "Answer", "stamp"]
 
@@ -41,6 +42,7 @@ class Answer:
         "_etag",
         "_headers",
         "_is_object",
+        "_marks",
         "_modified",
         "_reason",
         "size",
@@ -76,6 +78,7 @@ class Answer:
             response.headers["ETag"] = f'W/"{digest.hexdigest()}"'
         self._body = body
         self._headers = dict(response.headers.items())
+        self._marks = marks_of(response)
         self._etag = response.headers.get("ETag")
         modified = response.headers.get("Last-Modified")
         self._modified = parse_http_date_safe(modified) if modified else None
@@ -111,13 +114,19 @@ class Answer:
             if conditional is not None and conditional is not response:
                 for name in ("X-Cache", "Age", "X-Response-Time"):
                     conditional.headers[name] = headers[name]
-                return conditional
+                return self._marked(conditional)
         body = self._body
         if self._is_object:
             if state is State.STALE:
                 body = _opened(body + b"}", json.loads(body + b"}"), ("stale",))
             body += (b"" if body == b"{" else b", ") + _ours(state, age, took) + b"}"
-        return HttpResponse(body, headers=headers, status=self.status, reason=self._reason)
+        return self._marked(
+            HttpResponse(body, headers=headers, status=self.status, reason=self._reason)
+        )
+
+    def _marked(self, response: HttpResponseBase) -> HttpResponseBase:
+        vars(response).update(self._marks)
+        return response
 
 
 def stamp(response: HttpResponseBase, state: str, started: float) -> None:

@@ -1,8 +1,10 @@
 """What redis_optimizer.internals leans on in Django's requests."""
 
 import asyncio
+from importlib import import_module
 from typing import Any
 
+import django
 import pytest
 from django.contrib.auth import get_user_model
 from django.contrib.auth.middleware import AuthenticationMiddleware
@@ -13,10 +15,12 @@ from django.db import connections, transaction
 from django.http import HttpRequest, HttpResponse
 from django.middleware.csrf import CsrfViewMiddleware, get_token
 from django.test import RequestFactory
+from django.views.decorators.clickjacking import xframe_options_exempt
 
 from redis_optimizer.internals import (
     csrf_token_noted,
     loaded_user,
+    marks_of,
     non_atomic_requests,
     set_non_atomic_requests,
 )
@@ -77,6 +81,23 @@ def _cookies(request: HttpRequest) -> list[str]:
     response = HttpResponse()
     CsrfViewMiddleware(lambda request: response).process_response(request, response)
     return list(response.cookies)
+
+
+class TestMarks:
+    def test_those_for_the_middleware_are_found(self) -> None:
+        assert marks_of(xframe_options_exempt(lambda: HttpResponse())()) == {
+            "xframe_options_exempt": True
+        }
+        assert marks_of(HttpResponse()) == {}
+
+    @pytest.mark.skipif(django.VERSION < (6, 0), reason="Django 6.0 brings it")
+    def test_those_of_a_policy_as_well(self) -> None:
+        csp = import_module("django.views.decorators.csp")
+        found = []
+        for override in (csp.csp_override, csp.csp_report_only_override):
+            response = override({"img-src": ["a.example"]})(lambda request: HttpResponse())(None)
+            found += marks_of(response).values()
+        assert found == [{"img-src": ["a.example"]}] * 2
 
 
 class TestNonAtomicRequests:

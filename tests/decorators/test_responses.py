@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any
 
+import django
 import pytest
 from django.http import HttpResponse, JsonResponse
+from django.middleware.clickjacking import XFrameOptionsMiddleware
 from django.test import Client, RequestFactory
+from django.views.decorators.clickjacking import xframe_options_exempt
 
 from redis_optimizer.decorators import cached_status
 
@@ -71,6 +75,28 @@ class TestHeaders:
         view = view_of(lambda: HttpResponse(headers={"Vary": "Accept"}), vary=lambda request: 1)
         for _ in range(3):
             assert view(rf.get("/"))["Vary"] == "Accept, Cookie"
+
+    def test_who_may_frame_it_says_the_view(self, rf: RequestFactory) -> None:
+        view = cached_status(60, vary=None)(xframe_options_exempt(lambda request: HttpResponse()))
+        answer = XFrameOptionsMiddleware(view)
+        etag = answer(rf.get("/"))["ETag"]
+        for headers, status in (({}, 200), ({"If-None-Match": etag}, 304)):
+            response = answer(rf.get("/", headers=headers))
+            assert (response.status_code, response["X-Cache"]) == (status, "hit")
+            assert "X-Frame-Options" not in response
+
+    @pytest.mark.skipif(django.VERSION < (6, 0), reason="Django 6.0 brings it")
+    def test_so_it_does_what_may_run_there(self, rf: RequestFactory, settings: Any) -> None:
+        csp = import_module("django.views.decorators.csp")
+        middleware = import_module("django.middleware.csp").ContentSecurityPolicyMiddleware
+        settings.SECURE_CSP = settings.SECURE_CSP_REPORT_ONLY = {"default-src": ["*"]}
+        own = {"default-src": ["a.example"]}
+        marked = csp.csp_override(own)(csp.csp_report_only_override(own)(lambda _: HttpResponse()))
+        answer = middleware(cached_status(60, vary=None)(marked))
+        for _ in range(2):
+            response = answer(rf.get("/"))
+            assert response["Content-Security-Policy"] == "default-src a.example"
+            assert response["Content-Security-Policy-Report-Only"] == "default-src a.example"
 
 
 class TestConditional:
