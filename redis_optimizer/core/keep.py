@@ -32,6 +32,7 @@ class Keeper(Generic[T]):
         name: What is made, as logs name it.
         stale_for: Seconds past its time for which a value is served when making a new one fails.
         early: Seconds before the end of its time when a value is renewed in the background.
+        excuses: Tells of an error whether a value past its time may be served instead.
         believes: Tells whether a value that is young enough may be served all the same.
         seal: Prepares a value for others that wait for it; False where they cannot have it.
         begin: Runs a renewal in the background, where a caller is not a coroutine.
@@ -44,6 +45,7 @@ class Keeper(Generic[T]):
         name: str,
         stale_for: float = 0.0,
         early: float = 0.0,
+        excuses: Callable[[Exception], bool] = lambda error: True,
         believes: Callable[[T], bool] = lambda value: True,
         seal: Callable[[T], bool] = lambda value: True,
         begin: Callable[[Callable[[], object]], object] = lambda run: run(),
@@ -53,6 +55,7 @@ class Keeper(Generic[T]):
         self.stale_for = stale_for
         self.early = early
         self.flights = Flights()
+        self._excuses = excuses
         self._believes = believes
         self._seal = seal
         self._begin = begin
@@ -269,7 +272,7 @@ class Keeper(Generic[T]):
 
     def _judge_stale(self, kept: Kept[T] | None, error: Exception) -> Found[T] | None:
         """Return a kept value if it may be served instead of an error."""
-        if kept is None:
+        if kept is None or not self._excuses(error):
             return None
         age = max(self.place.now() - kept.made_at, 0.0)
         if age >= kept.fresh_for + self.stale_for:

@@ -26,7 +26,7 @@ from redis_optimizer.decorators.asking import (
 )
 from redis_optimizer.decorators.headers import AUTHORIZATION, Headers
 from redis_optimizer.decorators.personal import AUDIENCE, NOTHING, Watch
-from redis_optimizer.decorators.returned import as_response, is_own, listed
+from redis_optimizer.decorators.returned import as_response, is_failure, is_own, listed
 from redis_optimizer.decorators.rules import Rules, Terms
 from redis_optimizer.decorators.shelf import shelf
 from redis_optimizer.health.audience import Audience, aaudience, audience, session_spared
@@ -64,7 +64,11 @@ class Endpoint:
         self.name = name
         self.rules = rules
         self.keeper: Keeper[Answer | Own] = Keeper(
-            shelf, name=name, stale_for=rules.stale_if_error, believes=self._believes
+            shelf,
+            name=name,
+            stale_for=rules.stale_if_error,
+            excuses=is_failure,
+            believes=self._believes,
         )
         self.counts = counts_of(name)
         self._settings: Settings | None = None

@@ -1,17 +1,21 @@
-"""What a view returned, and whether it may be anybody else's."""
+"""What a view returned or raised, and whether it may be anybody else's."""
 
 import inspect
 from typing import Any, Final
 
-from django.http import HttpResponse, JsonResponse
+from django.core.exceptions import BadRequest, PermissionDenied, SuspiciousOperation
+from django.http import Http404, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
 
 from redis_optimizer.decorators.answer import OURS
 
-__all__ = ["as_response", "is_own", "listed"]
+__all__ = ["as_response", "is_failure", "is_own", "listed"]
 
 PARTIAL: Final = frozenset({206, 304, 412, 416})
 """Statuses with which a view answers the headers of one request."""
+
+ANSWERS: Final = (Http404, PermissionDenied, BadRequest, SuspiciousOperation)
+"""What a view raises to answer with 400, 403 or 404."""
 
 
 def as_response(result: Any, name: str) -> HttpResponseBase:
@@ -38,6 +42,11 @@ def as_response(result: Any, name: str) -> HttpResponseBase:
         f"The view {name} must return a dict, a JsonResponse or an HttpResponse, "
         f"but it returned {result!r:.100}."
     )
+
+
+def is_failure(error: Exception) -> bool:
+    """Tell whether a view has failed that raised an error: otherwise that is its answer."""
+    return not isinstance(error, ANSWERS)
 
 
 def is_own(response: HttpResponse, varies: set[str], is_for_all: bool) -> bool:

@@ -44,7 +44,8 @@ def cached_status(
             function where the view is one.
         staff_ttl: Seconds that a response may be old for staff; None is `ttl`.
         params: Names of the query parameters that the response depends on.
-        stale_if_error: Seconds past its ttl for which a response is served if the view raises.
+        stale_if_error: Seconds past its ttl for which a response is served if the view raises,
+            unless that is an answer, such as Http404 or PermissionDenied.
 
     Raises:
         TypeError: an argument is missing, or of a wrong type.

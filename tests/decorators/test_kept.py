@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from asgiref.sync import iscoroutinefunction
+from django.core.exceptions import BadRequest, DisallowedHost, PermissionDenied
 from django.http import Http404, HttpResponse
 from django.test import AsyncClient, Client, RequestFactory
 
@@ -15,6 +16,10 @@ from redis_optimizer.decorators.shelf import shelf
 from . import site
 from .conftest import Clock
 from .test_views import body
+
+
+def fail(error: Exception) -> Any:
+    raise error
 
 
 class TestErrors:
@@ -63,6 +68,31 @@ class TestErrors:
             view(rf.get("/"))
         fails.clear()
         assert body(view(rf.get("/")))["cached"] is False
+
+    @pytest.mark.parametrize(
+        "error", [Http404("gone"), PermissionDenied("no"), BadRequest("no"), DisallowedHost("no")]
+    )
+    async def test_an_error_that_is_an_answer_is_not_covered_up(
+        self, rf: RequestFactory, clock: Clock, error: Exception
+    ) -> None:
+        raised: list[Exception] = []
+
+        @cached_status(60, vary=None, stale_if_error=100)
+        def view(request: Any) -> dict[str, Any]:
+            return {"run": site.run("view")} if not raised else fail(raised[0])
+
+        @cached_status(60, vary=None, stale_if_error=100)
+        async def aview(request: Any) -> dict[str, Any]:
+            return {"run": site.run("aview")} if not raised else fail(raised[0])
+
+        view(rf.get("/"))
+        await aview(rf.get("/"))
+        raised.append(error)
+        clock.time += 61
+        with pytest.raises(type(error)):
+            view(rf.get("/"))
+        with pytest.raises(type(error)):
+            await aview(rf.get("/"))
 
 
 class TestWhatIsNotKept:
