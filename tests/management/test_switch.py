@@ -1,6 +1,9 @@
 """Commands that switch parts, flush buffers and clear one process, as an operator runs them."""
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from io import StringIO
 from typing import Any
@@ -16,7 +19,7 @@ from redis_optimizer.management.commands import redis_optimizer_flush as flush_c
 from redis_optimizer.management.commands import redis_optimizer_switch as switch_command
 from redis_optimizer.stats.gathered import Gathered, Process, Silent
 from redis_optimizer.switches import PARTS, State
-from tests.stats.processes import Reader, readers
+from tests.stats.processes import ROOT, Reader, readers
 
 from .test_stats import FACTS, manage
 
@@ -280,3 +283,38 @@ class TestFlush:
             run("redis_optimizer_flush")
         assert raised.value.returncode == 3
         assert run.out == "Nothing is queued.\n"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("redis_optimizer_clear", "--cache", "default", "--no-input"), ("redis_optimizer_switch",)],
+)
+def test_that_nobody_reads_is_not_blamed_on_redis(site: list[Reader], arguments: Any) -> None:
+    assert "Redis cannot be asked" not in manage_unread(*arguments).stderr
+
+
+def test_all_is_switched_though_nobody_reads_what_is_said(site: list[Reader]) -> None:
+    manage_unread("redis_optimizer_switch", "all", "off")
+    for reader in site:
+        reader.do(
+            "from redis_optimizer import switches as s; assert not any(map(s.is_on, s.PARTS))"
+        )
+
+
+def manage_unread(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a command that has nobody to read what it prints."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    given = {"DJANGO_SETTINGS_MODULE": "tests.settings", "PYTHONPATH": str(ROOT)}
+    try:
+        return subprocess.run(
+            [sys.executable, "-u", "-m", "django", *arguments],
+            cwd=ROOT,
+            env=os.environ | given,
+            stdout=writing,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=120,
+        )
+    finally:
+        os.close(writing)

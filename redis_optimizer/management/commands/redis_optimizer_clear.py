@@ -67,15 +67,20 @@ class Command(BaseCommand):
         """
         only = None
         as_text = not options["json"]
+        cleared: list[str] = []
         if options["cache"] and options["interactive"] and not as_text:
             raise CommandError("With --json nothing is asked back: add --no-input.")
         try:
             if options["process"] is not None:
                 only = find_process(gather(), options["process"])
-            self._clear(options["cache"], ask_back=options["interactive"], told=as_text)
+            self._clear(options["cache"], cleared, ask_back=options["interactive"])
             gathered = orders.clear(only=only)
         except UNASKED as error:
             raise CommandError(words_of(error)) from error
+        finally:  # not in between: whoever reads this may go away, as `head` does
+            if as_text:
+                for alias in cleared:
+                    self.stdout.write(f"The cache {alias!r} is cleared.")
         if as_text:
             for process in gathered.processes:
                 entries = number(process.totals, "done", "entries")
@@ -89,7 +94,7 @@ class Command(BaseCommand):
         if gathered.missing:
             raise CommandError(as_silent(gathered), returncode=SILENT)
 
-    def _clear(self, aliases: list[str], *, ask_back: bool, told: bool) -> None:
+    def _clear(self, aliases: list[str], cleared: list[str], *, ask_back: bool) -> None:
         # All or nothing, as far as one can tell before: names first, then questions.
         try:
             named = {alias: caches[alias] for alias in aliases}
@@ -99,8 +104,7 @@ class Command(BaseCommand):
             raise CommandError("Nothing was cleared.")
         for alias, cache in named.items():
             self._clear_one(alias, cache)
-            if told:
-                self.stdout.write(f"The cache {alias!r} is cleared.")
+            cleared.append(alias)
 
     def _clear_one(self, alias: str, cache: BaseCache) -> None:
         try:

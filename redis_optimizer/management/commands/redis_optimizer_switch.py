@@ -73,18 +73,24 @@ class Command(BaseCommand):
         part, state = options["part"], options["state"]
         if part is not None and state is None:
             raise CommandError(f"Say on or off: redis_optimizer_switch {part} off", returncode=2)
+        as_json, on = options["json"], state == "on"
+        done: list[tuple[str, Gathered]] = []
         try:
             if part is None:
-                self._show(as_json=options["json"])
+                seen = orders.read_states(), gather()
             for each in PARTS if part == ALL else filter(None, (part,)):
-                self._switch(each, state == "on", as_json=options["json"])
+                done.append((each, orders.switch(each, on, by=_me())))
         except UNASKED as error:
             raise CommandError(words_of(error), returncode=NOBODY) from error
+        finally:  # not in between: whoever reads this may go away, as `head` does
+            for each, gathered in done:
+                self._tell(each, on, gathered, as_json=as_json)
+        if part is None:
+            self._show(*seen, as_json=as_json)
         if self._failed:
             raise CommandError("\n".join(dict.fromkeys(self._failed)), returncode=UNCONFIRMED)
 
-    def _switch(self, part: str, on: bool, *, as_json: bool) -> None:
-        gathered = orders.switch(part, on, by=_me())
+    def _tell(self, part: str, on: bool, gathered: Gathered, *, as_json: bool) -> None:
         refused = orders.unconfirmed(gathered, part, on)
         if as_json:
             confirmed = [p.facts for p in gathered.processes if p.facts not in refused]
@@ -105,8 +111,7 @@ class Command(BaseCommand):
         self._note(gathered)
         self._failed += [f"Did not switch {part}: {as_process(facts)}" for facts in refused]
 
-    def _show(self, *, as_json: bool) -> None:
-        states, gathered = orders.read_states(), gather()
+    def _show(self, states: Mapping[str, State], gathered: Gathered, *, as_json: bool) -> None:
         others = {part: _differing(gathered, part, state) for part, state in states.items()}
         if as_json:
             parts = {
