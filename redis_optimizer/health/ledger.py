@@ -224,8 +224,9 @@ class Ledger:
         try:
             finding = self._run_checks(run, checks, timeout)
         finally:
-            is_told = finding is not None and self._is_believed(run, finding)
-            share.answer(finding.report if finding is not None and is_told else None)
+            report = finding.report if finding and self._is_believed(run, finding) else None
+            # A check that is broken here need not be so elsewhere.
+            share.answer(None if report is None or report.is_defective else report)
         return finding
 
     def _run_checks(self, run: Run, checks: Sequence[Check], timeout: float) -> Finding:
@@ -239,13 +240,13 @@ class Ledger:
             now=self._now,
             clock=self._clock,
         )
-        ttls = lifetimes(self._part, report.status)
-        return Finding(report, began, ttls, run.number, run.drops)
+        # Of what a broken check is about, nothing is known; but not each call is to run all others.
+        status = Status.FAILING if report.is_defective else report.status
+        return Finding(report, began, lifetimes(self._part, status), run.number, run.drops)
 
     def _is_believed(self, run: Run, finding: Finding) -> bool:
         """Tell whether it holds for those who come later, too."""
-        is_of_before = finding.is_good and run.drops != self._drops
-        return not is_of_before and not finding.report.is_defective
+        return not finding.is_good or run.drops == self._drops
 
     def _land(self, run: Run, finding: Finding) -> None:
         with self._lock:

@@ -80,5 +80,5 @@ class Report:
 
     @property
     def is_defective(self) -> bool:
-        """True when a check itself is broken: such a report is not kept."""
+        """True when a check itself is broken: it is kept no longer than a failing report."""
         return any(result.is_defect for result in self.results)

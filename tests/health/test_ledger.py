@@ -31,12 +31,16 @@ class Site:
 
     def __init__(self, part: Any = "health") -> None:
         self.runs = 0
+        self.critical = True
         self.act: Callable[[], Any] = lambda: None
         self.now = Clock()
         self.clock = Clock(2_000)
         name = uuid.uuid4().hex
         self.ledger = Ledger(
-            part, lambda: [Told(label=name, act=self.run)], now=self.now, clock=self.clock
+            part,
+            lambda: [Told(label=name, act=self.run, critical=self.critical)],
+            now=self.now,
+            clock=self.clock,
         )
 
     def run(self) -> Any:
@@ -165,17 +169,23 @@ def test_without_a_lifetime_a_failure_is_not_kept_either(site: Site, settings: A
 
 
 @pytest.mark.parametrize("act", [raising(SystemExit()), lambda: 3], ids=["exits", "rubbish"])
-def test_the_verdict_of_a_broken_check_is_told_but_not_kept(
-    site: Site, act: Callable[[], Any]
+@pytest.mark.parametrize("critical", [True, False])
+def test_the_verdict_of_a_broken_check_is_kept_as_long_as_a_failure(
+    site: Site, act: Callable[[], Any], critical: bool
 ) -> None:
+    site.critical = critical
     site.get()
     site.advance(120)
     site.act = act
-    for _ in range(2):
+    for is_cached in (False, True):
         verdict = site.get()
-        assert (verdict.report.status, verdict.kept_for) == (Status.FAILING, 0)
-    assert site.runs == 3
-    assert site.ledger.peek(PUBLIC) is None
+        expected = Status.FAILING if critical else Status.DEGRADED
+        assert (verdict.report.status, verdict.is_cached) == (expected, is_cached)
+        assert verdict.kept_for == 10
+    assert site.runs == 2
+    site.advance(10)
+    site.mend()
+    assert site.status() == "ok"
 
 
 def test_wrong_settings_are_told_to_all_and_not_kept(site: Site) -> None:
