@@ -14,12 +14,16 @@ import pytest
 import redis
 from django.core.cache import caches
 from django.core.cache.backends.base import InvalidCacheBackendError
+from django.http import HttpRequest
+from django.test import RequestFactory
 from django_redis import get_redis_connection
 from redis.connection import AbstractConnection
 
+from redis_optimizer.decorators import cached_status
 from redis_optimizer.embedded import HOST, EmbeddedServer
+from redis_optimizer.health.verdict import get_verdict, peek_verdict
 from redis_optimizer.management.benchmark.server import CommandCounter
-from redis_optimizer.testing import SentCommands, assert_max_commands, clear_l1
+from redis_optimizer.testing import SentCommands, assert_max_commands, clear_l1, clear_responses
 from redis_optimizer.testing.commands import HANDSHAKE
 from tests.servers import sentinel, wait_until
 
@@ -256,6 +260,25 @@ def test_clear_l1_empties_the_l1_of_every_cache() -> None:
     with assert_max_commands(2) as sent:
         assert cache.get("a") == 1
     assert "GET" in names(sent)
+
+
+def test_clear_responses_forgets_those_of_cached_views_and_verdicts() -> None:
+    calls: list[str] = []
+
+    @cached_status(60, vary=None)
+    def view(request: HttpRequest) -> dict[str, Any]:
+        calls.append(request.path)
+        return {}
+
+    for _ in range(2):
+        view(RequestFactory().get("/"))
+        get_verdict()
+    assert len(calls) == 1
+    assert peek_verdict() is not None
+    clear_responses()
+    assert peek_verdict() is None
+    view(RequestFactory().get("/"))
+    assert len(calls) == 2
 
 
 def test_importing_the_plugin_imports_neither_django_nor_redis() -> None:

@@ -24,6 +24,7 @@ __all__ = [
     "get_verdict",
     "peek_verdict",
     "refresh_verdict",
+    "reset_verdicts",
 ]
 
 logger = logging.getLogger("redis_optimizer.health")
@@ -123,10 +124,15 @@ _ledgers: Final[dict[Part, Ledger]] = {
 }
 
 
-def _reset(**kwargs: object) -> None:
+def reset_verdicts(**kwargs: object) -> None:
+    """Know no verdict, while no check is under way.
+
+    Args:
+        kwargs: Not used: of the signal that settings have changed.
+    """
     for ledger in _ledgers.values():
         ledger.reset()
 
 
-setting_changed.connect(_reset, dispatch_uid="redis_optimizer.health.verdict")
-around_fork(after_in_child=_reset)
+setting_changed.connect(reset_verdicts, dispatch_uid="redis_optimizer.health.verdict")
+around_fork(after_in_child=reset_verdicts)

@@ -1,15 +1,16 @@
 """Helpers for the tests of sites that use Redis, and a pytest plugin that offers them as fixtures.
 
-`assert_max_commands` is a command budget, `clear_l1` forgets what this process remembers, and the
-fixture `no_redis_leaks` fails a test that leaves threads or connections behind. All but the
-fixtures work without pytest, and importing this module imports neither Django nor redis.
+`assert_max_commands` is a command budget, `clear_l1` and `clear_responses` forget what this process
+remembers, and the fixture `no_redis_leaks` fails a test that leaves threads or connections behind.
+All but the fixtures work without pytest, and importing this module imports neither Django nor
+redis.
 """
 
 from __future__ import annotations
 
 from redis_optimizer.testing.commands import Command, SentCommands, assert_max_commands
 
-__all__ = ["Command", "SentCommands", "assert_max_commands", "clear_l1"]
+__all__ = ["Command", "SentCommands", "assert_max_commands", "clear_l1", "clear_responses"]
 
 
 def clear_l1() -> None:
@@ -18,6 +19,15 @@ def clear_l1() -> None:
 
     for tier in registry.tiers():
         tier.store.clear()
+
+
+def clear_responses() -> None:
+    """Forget the responses of `cached_status` and `cached_health` views, and health verdicts."""
+    from redis_optimizer.decorators.shelf import shelf
+    from redis_optimizer.health.verdict import reset_verdicts
+
+    shelf.clear()
+    reset_verdicts()
 
 
 try:
