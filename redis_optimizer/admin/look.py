@@ -10,11 +10,9 @@ from redis.exceptions import RedisError
 from redis_optimizer.admin.broker import ask_broker
 from redis_optimizer.admin.servers import Server, ask_servers
 from redis_optimizer.conf import get_settings
-from redis_optimizer.connections import logs_in
 from redis_optimizer.stats.gather import gather
 from redis_optimizer.stats.gathered import Gathered
-from redis_optimizer.stats.orders import read_states
-from redis_optimizer.stats.servers import pools
+from redis_optimizer.stats.orders import cost_of_reading, read_states
 from redis_optimizer.switches import State, states
 
 __all__ = ["Look", "look"]
@@ -100,7 +98,7 @@ def look() -> Look:
 def _read_states() -> tuple[Mapping[str, State], int]:
     """Return what Redis keeps, and what it took to read that."""
     try:
-        return read_states(), sum(1 + logs_in(pool) for pool in pools())
+        return read_states(), cost_of_reading()
     except (LookupError, RedisError, OSError) as error:
         logger.debug("What is switched off could not be read: %r", error)
         return states(), 0

@@ -59,7 +59,8 @@ class Gathered:
         silent: Those that did not answer in time. Where the server cannot tell this site's channels
             from another's, they are more than those.
         missing: Answers that did not come; 0 when everybody answered.
-        commands: What asking and answering cost, in commands.
+        commands: What it cost: commands for asking and answering, and for keeping the state of a
+            part.
         seconds: How long it took.
         ignored: Messages that were no answers.
         unreachable: What went wrong with servers that could not be asked.

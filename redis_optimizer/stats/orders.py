@@ -7,6 +7,7 @@ from redis.connection import ConnectionPool
 from redis.exceptions import RedisError
 
 from redis_optimizer import switches
+from redis_optimizer.connections import logs_in
 from redis_optimizer.stats import states
 from redis_optimizer.stats.gather import NO_SERVER, TIMEOUT, ask
 from redis_optimizer.stats.gathered import Gathered
@@ -14,7 +15,7 @@ from redis_optimizer.stats.messages import Question
 from redis_optimizer.stats.servers import pools
 from redis_optimizer.switches import PARTS, State
 
-__all__ = ["clear", "flush", "read_states", "switch", "unconfirmed"]
+__all__ = ["clear", "cost_of_reading", "flush", "read_states", "switch", "unconfirmed"]
 
 
 def switch(part: str, on: bool, *, by: str = "", timeout: float = TIMEOUT) -> Gathered:
@@ -42,15 +43,16 @@ def switch(part: str, on: bool, *, by: str = "", timeout: float = TIMEOUT) -> Ga
         raise ValueError(f"There is no part {part!r}. The parts are: {', '.join(PARTS)}.")
     servers = _servers()
     state = states.new_state(on, by, switches.states()[part])
-    unkept = []
+    commands, unkept = 0, []
     for pool in servers:
         try:
             state = states.store(pool, part, state)
+            commands += states.STORING + logs_in(pool)
         except (RedisError, OSError) as error:
             unkept.append(f"{type(error).__name__}: {error}")
     gathered = ask(Question("switch", switch=(part, state)), timeout, through=servers)
     switches.learn({part: state})  # this process may have no channel
-    return replace(gathered, unkept=unkept)
+    return replace(gathered, unkept=unkept, commands=gathered.commands + commands)
 
 
 def unconfirmed(gathered: Gathered, part: str, on: bool) -> list[Mapping[str, object]]:
@@ -85,6 +87,11 @@ def read_states() -> dict[str, State]:
     if not found:
         raise errors[0]
     return switches.latest(found)
+
+
+def cost_of_reading() -> int:
+    """Return how many commands `read_states` takes."""
+    return sum(1 + logs_in(pool) for pool in pools())
 
 
 def clear(*, only: str | None = None, timeout: float = TIMEOUT) -> Gathered:

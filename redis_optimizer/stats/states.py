@@ -15,6 +15,7 @@ from redis_optimizer.stats.signing import SIGNATURE, sign, unsign
 from redis_optimizer.switches import State
 
 __all__ = [
+    "STORING",
     "fetch",
     "new_state",
     "pack_parts",
@@ -43,6 +44,9 @@ TIMEOUT: Final = 1.0
 
 ATTEMPTS: Final = 20
 """How often it is tried while others write the key, too."""
+
+STORING: Final = 5
+"""Commands that `store` takes where nobody else writes the key, beside logging in."""
 
 PARTS_KEPT: Final = 50  # those of later versions among them
 

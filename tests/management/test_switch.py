@@ -19,6 +19,7 @@ from redis_optimizer.management.commands import redis_optimizer_flush as flush_c
 from redis_optimizer.management.commands import redis_optimizer_switch as switch_command
 from redis_optimizer.stats.gathered import Gathered, Process, Silent
 from redis_optimizer.switches import PARTS, State
+from tests.cache.caches import counted
 from tests.stats.processes import ROOT, Reader, readers
 
 from .test_stats import FACTS, manage
@@ -92,13 +93,17 @@ def test_a_part_is_switched_off_and_shown_and_on_again(site: list[Reader]) -> No
     assert rows["dedup"][-2:] == ["2", "on"]
 
 
-def test_all_parts_are_switched_by_one_command(site: list[Reader], run: Run) -> None:
+def test_all_parts_are_switched_by_one_command(
+    site: list[Reader], admin: redis.Redis, run: Run
+) -> None:
     run("redis_optimizer_switch", "all", "off")
     for reader in site:
         reader.do(
             "from redis_optimizer import switches as s; assert not any(map(s.is_on, s.PARTS))"
         )
-    seen = json.loads(run("redis_optimizer_switch", "--json"))
+    with counted(admin) as calls:
+        seen = json.loads(run("redis_optimizer_switch", "--json"))
+    assert seen["commands"] == sum(calls.values())
     assert [part["on"] for part in seen["parts"].values()] == [False] * len(PARTS)
     assert {each["process"]["pid"] for each in seen["processes"]} == {r.pid for r in site}
     lines = run("redis_optimizer_switch", "all", "on", "--json").splitlines()

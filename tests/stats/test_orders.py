@@ -61,6 +61,7 @@ def test_all_processes_are_switched_and_say_so(site: list[Reader], admin: redis.
         assert (gathered.silent, gathered.missing, gathered.unkept) == ([], 0, [])
         kept = dict.fromkeys(("watch", "get", "multi", "set", "exec"), 1)
         assert calls == {**kept, "subscribe": 1, "publish": 3}
+        assert gathered.commands == sum(calls.values())
         for reader in site:
             reader.do(IS.format(on=on))
         assert switches.is_on("cache") is on  # in this one, which has no channel

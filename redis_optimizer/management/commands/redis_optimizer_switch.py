@@ -3,6 +3,7 @@
 import getpass
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -112,6 +113,7 @@ class Command(BaseCommand):
         self._failed += [f"Did not switch {part}: {as_process(facts)}" for facts in refused]
 
     def _show(self, states: Mapping[str, State], gathered: Gathered, *, as_json: bool) -> None:
+        gathered = replace(gathered, commands=gathered.commands + orders.cost_of_reading())
         others = {part: _differing(gathered, part, state) for part, state in states.items()}
         if as_json:
             parts = {
