@@ -41,8 +41,10 @@ def test_every_case_does_the_same_work_on_both_sides_and_counts_it(
     assert_plain(report["plain"])
     assert_ours(report["ours"])
     assert report["ours"]["web_connections"] < report["plain"]["web_connections"]
-    plain, metered, deaf = report["idle"].values()
-    assert plain["connections"] > metered["connections"] > deaf["connections"] > 0
+    assert list(report["idle"]) == ["Celery", "balanced", "metered", "metered, no remote control"]
+    plain, balanced, metered, deaf = report["idle"].values()
+    assert plain["connections"] > balanced["connections"] > metered["connections"]
+    assert metered["connections"] > deaf["connections"] > 0
     assert sum(plain["start_up"].values()) > sum(deaf["start_up"].values())
     assert_shown(page.read_text(), capsys.readouterr().err)
 

@@ -25,6 +25,7 @@ from redis_optimizer.management.benchmark.server import CommandCounter
 
 RUNS = 1000  # of one task, before its stored results are counted
 
+BALANCED = Side("balanced", plain=False)
 QUIET = Side("metered", plain=False, profile="metered")
 QUIETEST = Side("metered, no remote control", plain=False, profile="metered_no_remote_control")
 
@@ -106,7 +107,7 @@ class Benchmark:
         plain, ours = self.run_side(PLAIN), self.run_side(OURS)
         idle: dict[str, states.Idle] = {}
         if "idle" in self.setup.cases:
-            sides = (PLAIN, QUIET, QUIETEST)
+            sides = (PLAIN, BALANCED, QUIET, QUIETEST)
             watch = partial(
                 states.watch_idle, sides, self.setup.concurrency, self.setup.idle_seconds
             )
