@@ -1,3 +1,3 @@
-"""Remove most Redis commands from a Django site without changing what it sees."""
+"""A Django app that runs a site on fewer Redis commands."""
 
 __version__ = "0.1.0"

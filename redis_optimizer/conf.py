@@ -77,7 +77,9 @@ class Settings:
     """Jobs that a buffer of a ``BatchTask`` holds before it is sent."""
 
     BATCH_TIMEOUT: float = 0.25
-    """The longest that a job waits in a buffer. 0: nothing is buffered."""
+    """The longest that a job of a task with a `batch_size` waits for others. 0: not at all. What
+    ``batch()`` and a request collect waits for their end; while a response streams, so long at
+    most."""
 
     BATCH_DELAY: float = 0
     """The least time between two sendings of one kind of jobs by one process."""

@@ -280,6 +280,7 @@ def running_server(
 
     Raises:
         ServerNotFound: REDIS_URL is not set and no server is installed.
+        ServerNotStarted: see `EmbeddedServer.start`.
     """
     if url := os.environ.get("REDIS_URL"):
         yield url

@@ -51,21 +51,21 @@ the job that stands for it.
 
 server_lost = Signal()
 """A server that this process relied on does not answer any more, as its connection was lost, or a
-command failed. Sent from whatever thread noticed it; receivers must be quick, and not raise.
+command failed. Sent from whatever thread noticed it; receivers must be quick.
 
 ``reason``: what was seen, in a few words.
 """
 
 switched = Signal()
 """A part was switched on or off for this process. Sent from the thread that heard of it, which also
-hears of writes; receivers must be quick, and not raise.
+hears of writes; receivers must be quick.
 
 ``part``: see `redis_optimizer.switches.PARTS`; ``on``: whether it is on now; ``by``: who said so.
 """
 
 server_found = Signal()
 """A server that the caches had stopped asking answers again, see ``BREAKER_AFTER``. Sent from
-whatever thread noticed it; receivers must be quick, and not raise.
+whatever thread noticed it; receivers must be quick.
 
 ``server``: where it is; ``seconds``: how long it was not asked.
 """

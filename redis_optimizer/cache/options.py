@@ -50,7 +50,8 @@ class Options:
     """Time between two PINGs of a process that reads."""
 
     MAX_STALENESS: float = 12
-    """The longest that a changed value can be served when the connection has failed silently."""
+    """The longest that a changed value can be served when the connection has failed silently. At
+    least 2 x HEARTBEAT + 1."""
 
     EXACT_TTL: bool | Literal["auto"] = "auto"
     """Ask for a key's TTL with each read (True), for keys read before ("auto"), or never (False).

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from redis_optimizer.embedded import HOST, EmbeddedServer
+from redis_optimizer.embedded import HOST, EmbeddedServer, free_port
 from tests.docs.pages import Block, all_pages, read_blocks
 from tests.servers import wait_until
 
@@ -174,3 +175,18 @@ def test_the_admin_has_the_page_and_shows_the_process(seen: dict[str, Any]) -> N
 
 def test_the_health_endpoint_answers(seen: dict[str, Any]) -> None:
     assert seen["health"] == "ok"
+
+
+def test_a_server_for_development_is_started_by_one_line() -> None:
+    lines = [line for each in read_blocks("quickstart.rst") for line in each.code.splitlines()]
+    [line] = [line for line in lines if line.startswith("$ python -ic ")]
+    program = shlex.split(line)[-1].replace("port=6379", f"port={free_port()}")
+    done = subprocess.run(
+        [sys.executable, "-ic", program],
+        cwd=ROOT,
+        input="print(s.running)\n",
+        capture_output=True,
+        text=True,
+        timeout=WAIT,
+    )
+    assert done.stdout.strip() == "True", done.stderr
