@@ -9,6 +9,7 @@ from django.core.checks import CheckMessage, Error, Warning, register
 from django.core.exceptions import ImproperlyConfigured
 
 from redis_optimizer.conf import get_settings
+from redis_optimizer.tasks.asking import is_redis
 from redis_optimizer.tasks.base import OptimizedTask
 from redis_optimizer.tasks.batching import terms_of
 from redis_optimizer.tasks.dedup import WINDOWS
@@ -30,7 +31,7 @@ def check_tasks(**kwargs: Any) -> list[CheckMessage]:
     messages = [message for task in tasks for message in _check_batches(app, task)]
     deduplicated = [task for task in tasks if task.dedup]
     messages += [message for task in deduplicated for message in _check_dedup(app, task)]
-    if deduplicated and not _is_redis(app):
+    if deduplicated and not is_redis(app):
         messages.append(
             Warning(
                 "No call is deduplicated: the broker is not Redis, which keeps the locks.",
@@ -88,8 +89,3 @@ def _check_dedup(app: Celery, task: Any) -> Iterable[CheckMessage]:
             obj=task.name,
             id="redis_optimizer.E010",
         )
-
-
-def _is_redis(app: Celery) -> bool:
-    with app.connection_for_write() as connection:  # which does not connect yet
-        return bool(connection.transport.driver_type == "redis")

@@ -7,6 +7,7 @@ from typing import Any, Final, Literal
 
 from redis_optimizer.doctor.celery.evidence import Broker, Kept
 from redis_optimizer.stats.gathered import Gathered
+from redis_optimizer.stats.metrics import number
 from redis_optimizer.switches import State
 
 __all__ = [
@@ -229,7 +230,7 @@ class Evidence:
             return []
         before = {each.facts["id"]: each.totals for each in self.stats_before.processes}
         return [
-            (_number(each.totals, path) - _number(before[each.facts["id"]], path)) / self.seconds
+            (number(each.totals, *path) - number(before[each.facts["id"]], *path)) / self.seconds
             for each in self.stats.processes
             if each.facts["id"] in before
         ]
@@ -237,13 +238,6 @@ class Evidence:
     def server_of(self, kind: str) -> Server | None:
         """Return the server of the broker ("broker") or of the results ("results")."""
         return next((each for each in self.servers if each.used_for(kind)), None)
-
-
-def _number(tree: Any, path: Iterable[str]) -> float:
-    for name in path:
-        tree = tree.get(name) if isinstance(tree, Mapping) else None
-    is_number = isinstance(tree, int | float) and not isinstance(tree, bool)
-    return float(tree) if is_number else 0.0
 
 
 def names_of(uses: Iterable[Use]) -> str:

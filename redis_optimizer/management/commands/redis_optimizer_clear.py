@@ -4,10 +4,10 @@ import json
 from typing import Any, Final
 
 from django.core.cache import BaseCache, InvalidCacheBackendError, caches
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
+from redis_optimizer.management.help import CommandWithExamples
 from redis_optimizer.management.stats.columns import number
-from redis_optimizer.management.stats.help import ExampleFormatter
 from redis_optimizer.management.stats.orders import (
     UNASKED,
     as_json,
@@ -38,18 +38,14 @@ exit codes:
 SILENT: Final = 3
 
 
-class Command(BaseCommand):
+class Command(CommandWithExamples):
     """Clear what processes keep, or a cache as a whole."""
 
     help = (
         "Lets every process that has a channel forget what it keeps of the caches. Nothing in "
         "Redis is touched; with --cache that cache is cleared, too, for all who use it."
     )
-
-    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
-        """Return a parser whose help ends with examples."""
-        kwargs |= {"epilog": EXAMPLES, "formatter_class": ExampleFormatter}
-        return super().create_parser(prog_name, subcommand, **kwargs)
+    examples = EXAMPLES
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare the options."""

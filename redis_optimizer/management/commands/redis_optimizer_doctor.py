@@ -5,13 +5,13 @@ import sys
 from math import inf
 from typing import Any, Final
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from redis_optimizer.doctor.examine import examinations, examine
 from redis_optimizer.doctor.findings import Severity
 from redis_optimizer.doctor.look import SECONDS, look
 from redis_optimizer.management.doctor import as_text
-from redis_optimizer.management.stats.help import ExampleFormatter
+from redis_optimizer.management.help import CommandWithExamples
 
 EXAMPLES: Final = """\
 examples:
@@ -36,7 +36,7 @@ STOPPED: Final = 130
 """As shells have it of what SIGINT ended."""
 
 
-class Command(BaseCommand):
+class Command(CommandWithExamples):
     """Look, and print what is found."""
 
     help = (
@@ -44,11 +44,7 @@ class Command(BaseCommand):
         "processes counted, and says what costs commands or endangers data, why, and what to "
         "change. It only reads."
     )
-
-    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
-        """Return a parser whose help ends with examples."""
-        kwargs |= {"epilog": EXAMPLES, "formatter_class": ExampleFormatter}
-        return super().create_parser(prog_name, subcommand, **kwargs)
+    examples = EXAMPLES
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare the options."""

@@ -7,11 +7,11 @@ from typing import Any, Final
 
 from celery import Celery
 from celery.app import app_or_default
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from kombu.exceptions import OperationalError
 
+from redis_optimizer.management.help import CommandWithExamples
 from redis_optimizer.management.stats.columns import number
-from redis_optimizer.management.stats.help import ExampleFormatter
 from redis_optimizer.management.stats.orders import UNASKED, as_json, as_process, words_of
 from redis_optimizer.management.stats.tables import as_silent
 from redis_optimizer.stats import orders
@@ -47,7 +47,7 @@ exit codes:
 SILENT: Final = 3
 
 
-class Command(BaseCommand):
+class Command(CommandWithExamples):
     """Have jobs sent and show queues, or divide the envelopes in them."""
 
     help = (
@@ -58,11 +58,7 @@ class Command(BaseCommand):
         "workers, and be broken off at any point. It ends with 1 while envelopes are left, be it "
         "with workers."
     )
-
-    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
-        """Return a parser whose help ends with examples."""
-        kwargs |= {"epilog": EXAMPLES, "formatter_class": ExampleFormatter}
-        return super().create_parser(prog_name, subcommand, **kwargs)
+    examples = EXAMPLES
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare the options."""

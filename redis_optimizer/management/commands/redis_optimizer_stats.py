@@ -5,10 +5,10 @@ import time
 from math import inf
 from typing import Any, Final
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from redis.exceptions import RedisError
 
-from redis_optimizer.management.stats.help import ExampleFormatter
+from redis_optimizer.management.help import CommandWithExamples
 from redis_optimizer.management.stats.prometheus import as_prometheus
 from redis_optimizer.management.stats.tables import as_silent, as_tables
 from redis_optimizer.stats.gather import TIMEOUT, gather
@@ -40,7 +40,7 @@ class NotAsked(CommandError):
     """Nobody could be asked now; a little later that may be otherwise."""
 
 
-class Command(BaseCommand):
+class Command(CommandWithExamples):
     """Ask all processes and print what they answer."""
 
     help = (
@@ -48,11 +48,7 @@ class Command(BaseCommand):
         "processes after their first reads of a cache, workers, and their children after their "
         "first job. It costs two commands and one for each process."
     )
-
-    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
-        """Return a parser whose help ends with examples."""
-        kwargs |= {"epilog": EXAMPLES, "formatter_class": ExampleFormatter}
-        return super().create_parser(prog_name, subcommand, **kwargs)
+    examples = EXAMPLES
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare the options."""

@@ -7,10 +7,10 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
+from redis_optimizer.management.help import CommandWithExamples
 from redis_optimizer.management.stats.columns import as_table
-from redis_optimizer.management.stats.help import ExampleFormatter
 from redis_optimizer.management.stats.orders import UNASKED, as_process, words_of
 from redis_optimizer.management.stats.tables import as_answered, as_silent
 from redis_optimizer.stats import orders
@@ -43,7 +43,7 @@ UNCONFIRMED: Final = 1
 NOBODY: Final = 2
 
 
-class Command(BaseCommand):
+class Command(CommandWithExamples):
     """Switch parts at run time."""
 
     help = (
@@ -51,11 +51,7 @@ class Command(BaseCommand):
         "Redis for processes whose channel opens later. Without arguments it says how the parts "
         "are switched."
     )
-
-    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
-        """Return a parser whose help ends with examples."""
-        kwargs |= {"epilog": EXAMPLES, "formatter_class": ExampleFormatter}
-        return super().create_parser(prog_name, subcommand, **kwargs)
+    examples = EXAMPLES
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare the options."""
