@@ -30,7 +30,12 @@ RULES = re.findall(r"^ +ACL SETUSER (.+)$", PAGE.read_text(), re.MULTILINE)
 PREFIX = "shop"  # as the page has it
 NEWER = "+client|setinfo"  # than Redis 7.0
 PATIENT = 60.0  # seconds that a busy machine may take
-SOON = {"visibility_timeout": 3, "unacked_restore_interval": 1, "unacked_restore_throttle": 1}
+SOON = {
+    "visibility_timeout": 3,
+    "unacked_restore_interval": 1,
+    "unacked_restore_throttle": 1,
+    "unacked_mutex_expire": 2,  # of a worker that is killed while it holds that
+}
 APPS = [
     *(f"django.contrib.{name}" for name in ("admin", "auth", "contenttypes")),
     *("django_celery_results", "redis_optimizer"),

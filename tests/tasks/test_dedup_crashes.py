@@ -73,6 +73,7 @@ QUICK = {
         "visibility_timeout": 3,
         "unacked_restore_interval": 1,
         "unacked_restore_throttle": 1,
+        "unacked_mutex_expire": 2,  # of a worker that is killed while it holds that
     }
 }
 

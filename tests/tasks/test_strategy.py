@@ -296,6 +296,7 @@ def test_a_killed_worker_loses_nothing(tmp_path: Path) -> None:
         "visibility_timeout": 3,
         "unacked_restore_interval": 1,
         "unacked_restore_throttle": 1,
+        "unacked_mutex_expire": 2,  # of a worker that is killed while it holds that
     }
     with EmbeddedServer() as server:
         ground = Ground(tmp_path, server, CELERY_BROKER_TRANSPORT_OPTIONS=options)
