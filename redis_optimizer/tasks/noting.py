@@ -81,6 +81,11 @@ class Noting(Acks):
 
     def reject(self, delivery_tag: str, requeue: bool = False) -> None:
         """Take note that a message is not wanted, or put it back."""
+        if self._is_cut_off:  # see ack()
+            message = self._unnoted.pop(delivery_tag, None)
+            if requeue and message is not None:
+                self._left.append(message)
+            return
         super().reject(delivery_tag, requeue)
         self._unnoted.pop(delivery_tag, None)
 

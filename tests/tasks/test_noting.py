@@ -275,6 +275,30 @@ def test_a_connection_that_celery_let_go_of_does_not_end_the_worker(
     again.connection.close()
 
 
+@pytest.mark.parametrize("comes_again", [True, False])
+@pytest.mark.parametrize("closes", ["first", "later"])
+def test_what_is_rejected_on_such_a_connection_does_not_end_the_worker(
+    own: EmbeddedServer, taken_from_the_dead: Taker, closes: str, comes_again: bool
+) -> None:
+    channel = taken_from_the_dead.connection.default_channel
+    channel._disconnect_pools()
+    channel.connection.client = None
+    if closes == "first":
+        channel.close()
+    taken_from_the_dead.messages[0].reject(requeue=comes_again)
+    if closes == "later":
+        channel.close()
+    own.restart()
+    again = Taker(own)
+    again.send("b")
+    # What had been put aside as the channel closed comes again in any case, as with ack().
+    expected = ["a", "b"] if comes_again or closes == "first" else ["b"]
+    assert sorted(again.take(len(expected))) == expected
+    for message in again.messages:
+        message.ack()
+    again.connection.close()
+
+
 def test_what_cannot_be_put_back_is_told_when_the_process_ends(
     taken_from_the_dead: Taker, caplog: pytest.LogCaptureFixture
 ) -> None:
