@@ -112,8 +112,7 @@ def put(app: Celery, task: Any, message: Message) -> Kind:
         kombu.exceptions.OperationalError: when too many jobs wait for the broker.
     """
     kind = Kind.of(app, message) if message.task else Kind(app)
-    outbox().add(kind, terms_of(task), message if message.id else replace(message, id=uuid()))
-    counter.buffer(message)
+    _add(kind, terms_of(task), message)
     return kind
 
 
@@ -131,19 +130,13 @@ def collect(app: Celery, block: int, message: Message, timeout: float = inf) -> 
     """
     kind = Kind(app, block=block)
     terms = Terms(SIDE_BY_SIDE, SIDE_BY_SIDE_BYTES, timeout)
-    outbox().add(kind, terms, message if message.id else replace(message, id=uuid()))
-    counter.buffer(message)
+    _add(kind, terms, message)
     flush_full(kind)
 
 
 def flush_full(kind: Kind) -> None:
     """Send the batches of a kind that are full; in an event loop, leave it to the thread."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        outbox().flush_full(kind)
-    else:
-        outbox().flush_full(kind, wait=False)
+    outbox().flush_full(kind, wait=_may_wait())
 
 
 def flush_job(id: str) -> None:
@@ -186,6 +179,21 @@ def find(app: Celery, key: str) -> str | None:
 def withdraw(id: str) -> Message | None:
     """Take a job out that has not left; None when it has, or was never here."""
     return outbox().remove(id) if is_pending() else None
+
+
+def _add(kind: Kind, terms: Terms, message: Message) -> None:
+    message = message if message.id else replace(message, id=uuid())
+    outbox().add(kind, terms, message, wait=_may_wait())
+    counter.buffer(message)
+
+
+def _may_wait() -> bool:
+    """Tell whether the caller may be held up; an event loop may not."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return True
+    return False
 
 
 def _dispatch(kind: Kind, messages: list[Message]) -> None:

@@ -271,12 +271,15 @@ def test_too_many_waiting_jobs_fail_the_call(task: Any, admin: redis.Redis) -> N
     settings = {"ENVELOPES": True, "MAX_BUFFERED": 2}
     with override_settings(REDIS_OPTIMIZER=settings):
         batching._forget()
-        task.delay(1)
-        task.delay(2)
-        with pytest.raises(OperationalError, match="MAX_BUFFERED"):
-            task.delay(3)
-        batching.flush_all()
-    assert len(envelopes(admin)[0]) == 2
+        admin.config_set("maxmemory", 1)
+        try:
+            task.delay(1)
+            task.delay(2)
+            with pytest.raises(OperationalError, match="MAX_BUFFERED"):
+                task.delay(3)
+        finally:
+            admin.config_set("maxmemory", 0)
+        wait_until(lambda: [len(jobs) for jobs in envelopes(admin)] == [2])
 
 
 def test_who_waits_for_a_job_has_it_sent(task: Any, admin: redis.Redis) -> None:

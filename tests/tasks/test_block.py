@@ -76,6 +76,15 @@ def test_very_many_leave_as_they_come(plain: Any, admin: redis.Redis) -> None:
     assert lpushes(admin) == before + 2
 
 
+def test_more_than_a_process_may_hold_leave_as_they_come(plain: Any, admin: redis.Redis) -> None:
+    with override_settings(REDIS_OPTIMIZER={"MAX_BUFFERED": 100}):
+        batching._forget()
+        with batch():
+            results = [plain.delay(number) for number in range(250)]
+            assert len(ids(admin)) == 200
+    assert ids(admin) == [result.id for result in results]
+
+
 def test_batched_calls_leave_in_their_envelopes(batched: Any, admin: redis.Redis) -> None:
     with batch():
         results = [batched.delay(number) for number in range(3)]

@@ -188,9 +188,34 @@ def test_too_many_jobs_are_refused_and_not_taken(broker: Broker) -> None:
 
 def test_too_many_bytes_are_refused(broker: Broker) -> None:
     outbox = Outbox(broker, max_jobs=100, max_bytes=5)
+    broker.refuses = True
     fill(outbox, "ab")
     with pytest.raises(OperationalError, match="MAX_BUFFERED_BYTES"):
         fill(outbox, "c")
+
+
+@pytest.mark.parametrize("limits", [{"max_jobs": 3}, {"max_bytes": 7}])
+@pytest.mark.parametrize("delay", [0, LONG])
+def test_what_waits_for_others_makes_room(
+    broker: Broker, limits: dict[str, int], delay: float
+) -> None:
+    outbox = Outbox(broker, **{"max_jobs": 100, "max_bytes": 10**6} | limits)
+    fill(outbox, "ab", A, size=100, delay=delay)
+    fill(outbox, "c", B, size=100, delay=delay)
+    assert broker.sent == []
+    fill(outbox, "def", A, size=100, delay=delay)
+    assert sorted(broker.sent) == [["a", "b"], ["c"]]
+    fill(outbox, "g", A, size=100, delay=delay)
+    assert broker.sent[2:] == [["d", "e", "f"]]
+
+
+def test_who_must_not_block_has_the_thread_make_room(broker: Broker) -> None:
+    outbox = Outbox(broker, max_jobs=3, max_bytes=10**6)
+    fill(outbox, "abc", size=100)
+    with pytest.raises(OperationalError, match="MAX_BUFFERED"):
+        outbox.add(A, terms(), message("d"), wait=False)
+    wait_until(lambda: broker.sent == [["a", "b", "c"]])
+    assert threading.current_thread() not in broker.threads
 
 
 def test_a_delay_holds_what_is_full_but_not_who_is_waited_for(

@@ -87,6 +87,9 @@ class OutboxMachine(RuleBasedStateMachine):
             self.outbox.add(kind, Terms(size, 100, 3600, delay), message)
         except OperationalError:
             assert held == MAX_JOBS or used + len(body) > MAX_BYTES
+            assert self.fails or len(body) > MAX_BYTES
+        except SystemExit:
+            assert self.fails == "exit"
         else:
             self.added[id] = len(body)
 
