@@ -183,10 +183,12 @@ return body
 FINISH: Final = Script("""
 -- lock; id, lifetime: id and call of the job that is to be sent now, or nil
 local held = redis.call('HMGET', KEYS[1], 'id', 'next', 'next_body', 'over')
-if held[1] ~= ARGV[1] or held[4] then
+-- The next may be over before it takes the lock: it was revoked, or had expired.
+local is_next = held[4] and held[2] == ARGV[1]
+if not is_next and (held[1] ~= ARGV[1] or held[4]) then
     return false
 end
-if not held[2] then
+if is_next or not held[2] then
     redis.call('DEL', KEYS[1])
     return false
 end

@@ -80,6 +80,23 @@ def test_a_job_that_is_revoked_before_it_runs_releases(
     assert producer.runs(job.id) == 0
 
 
+@pytest.mark.parametrize("end", ["revoked", "expired"])
+def test_what_has_waited_and_never_runs_releases(
+    producer: Producer, admin: redis.Redis, end: str
+) -> None:
+    first = producer.last.delay("a", how=producer.wait)
+    producer.wait_run(first.id)
+    waiting = producer.last.apply_async(("a",), expires=-1 if end == "expired" else None)
+    if end == "revoked":
+        producer.app.control.revoke(waiting.id, reply=True, timeout=5, limit=1)
+    producer.open_gate()
+    released(admin)
+    assert producer.runs(waiting.id) == 0
+    after = producer.last.delay("a")
+    producer.wait_run(after.id)
+    released(admin)
+
+
 @pytest.mark.parametrize("mode", ["executed", "last"])
 def test_a_job_that_is_terminated_releases(
     producer: Producer, admin: redis.Redis, mode: str

@@ -94,6 +94,17 @@ def test_calls_between_an_end_and_the_next_start_are_the_next(last: Worker) -> N
     last.end(second)
 
 
+def test_the_next_may_be_over_before_it_starts(last: Worker, admin: redis.Redis) -> None:
+    first = last.call(1)
+    last.start(first, 1)
+    second = last.call(2)
+    last.end(second)  # not yet: the first still runs
+    assert last.call(3) == second
+    last.end(first)
+    last.end(second)
+    assert locks(admin) == []
+
+
 def test_a_job_that_runs_again_after_its_end_sends_again(last: Worker, admin: redis.Redis) -> None:
     """It was killed after it had ended, before it had sent what waits."""
     first = last.call(1)
