@@ -45,9 +45,22 @@ REPLACING: Final = ("debounce", "keep_last")
 """Modes in which a call replaces the arguments of a job that waits."""
 
 OBJECTS: Final = frozenset(
-    {"task_id", "producer", "publisher", "connection", "router", "result_cls", "add_to_parent"}
+    {
+        "task_id",
+        "producer",
+        "publisher",
+        "connection",
+        "router",
+        "result_cls",
+        "add_to_parent",
+        "declare",
+        "retry_policy",
+    }
 )
 """Options that belong to one call in one process."""
+
+ENTITIES: Final = frozenset({"queue", "exchange"})
+"""Options that may be objects of kombu's: kept are their names."""
 
 
 def debounce(task: "OptimizedTask", key: str, id: str, call: Call) -> tuple[str | None, bool]:
@@ -168,6 +181,8 @@ def pack(task: "OptimizedTask", call: Call) -> bytes:
     """
     args, kwargs, options = call
     kept = {name: value for name, value in options.items() if name not in OBJECTS and value}
+    for name in ENTITIES & kept.keys():
+        kept[name] = getattr(kept[name], "name", kept[name])
     serializer = options.get("serializer") or task.serializer
     kind, encoding, payload = dumps([list(args), dict(kwargs), kept], serializer)
     body: str | bytes = payload  # bytes for pickle and msgpack

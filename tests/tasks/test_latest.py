@@ -9,6 +9,7 @@ import pytest
 import redis
 from celery import Celery
 from celery.exceptions import Ignore
+from kombu import Exchange, Queue
 from kombu.exceptions import ContentDisallowed, EncodeError, OperationalError
 
 from redis_optimizer.embedded import EmbeddedServer
@@ -17,6 +18,8 @@ from redis_optimizer.tasks import OptimizedTask, latest
 from redis_optimizer.tasks.keys import key_of
 from tests.tasks.dedup import locks
 from tests.tasks.queues import arguments, ids, messages
+
+OTHER = Queue("other", Exchange("others"), routing_key="other")
 
 
 @pytest.fixture
@@ -238,6 +241,31 @@ def test_a_call_is_kept_as_its_message_would_be(last: Worker, serializer: str) -
     last.task.app.conf.accept_content = []
     with pytest.raises(ContentDisallowed):
         latest.unpack(last.task.app, packed)
+
+
+@pytest.mark.parametrize("mode", ["until_executed", "throttle", "debounce", "keep_last"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"queue": OTHER},
+        {"exchange": OTHER.exchange, "routing_key": "other"},
+        {"queue": "other", "retry_policy": {"max_retries": 1, "retry_errors": (TimeoutError,)}},
+        {"queue": "other", "declare": [OTHER]},
+    ],
+)
+def test_options_may_be_objects(
+    app: Celery, admin: redis.Redis, mode: str, options: dict[str, Any]
+) -> None:
+    worker = Worker(app, mode)
+    with app.connection_for_write() as connection:
+        OTHER(connection).declare()
+    first = worker.task.apply_async(("a", 1), **options).id
+    assert ids(admin, "other") == [first]
+    if mode == "keep_last":
+        worker.start(first, 1)
+        second = worker.task.apply_async(("a", 2), **options).id
+        worker.end(first)
+        assert ids(admin, "other") == [first, second]
 
 
 def test_what_cannot_be_sent_fails_at_the_call(last: Worker, admin: redis.Redis) -> None:
