@@ -9,7 +9,7 @@ from typing import Any
 from redis_optimizer.tasks.prune import Found, Pruning, Report
 from redis_optimizer.tasks.results import retention
 from redis_optimizer.tasks.results.counts import counter
-from redis_optimizer.tasks.results.retention import key_of_kept
+from redis_optimizer.tasks.results.retention import key_of_kept, prefix_of
 
 __all__ = ["prune_redis"]
 
@@ -41,7 +41,7 @@ def prune_redis(
     report = Report(backend.as_uri())
     going: list[Found] = []
     pruning = Pruning(backend.app, report, going.append, task)
-    kept = _kept_tasks(client)
+    kept = _kept_tasks(client, key_of_kept("", "", prefix_of(backend)).rstrip(":") + ":")
     for keys in _in_batches(
         client.scan_iter(_glob(backend.task_keyprefix), batch_size), batch_size
     ):
@@ -60,10 +60,9 @@ def prune_redis(
     return report
 
 
-def _kept_tasks(client: Any) -> dict[bytes, str]:
+def _kept_tasks(client: Any, prefix: str) -> dict[bytes, str]:
     """Return the tasks of the results that our backend keeps: Celery need not have stored them."""
     tasks: dict[bytes, str] = {}
-    prefix = key_of_kept("", "").rstrip(":") + ":"
     for name in client.scan_iter(_glob(prefix), 500):
         task = _as_text(name)[len(prefix) :].rpartition(":")[0]
         tasks.update((_as_bytes(key), task) for key in client.lrange(name, 0, -1))

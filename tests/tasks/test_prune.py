@@ -121,6 +121,11 @@ def test_a_prefix_is_no_pattern(admin: redis.Redis) -> None:
     admin.set("ab_celery-task-meta-1", "x")
     report = old.prune()
     assert (report.seen, report.dropped) == (7, 2)
+    lean = make_app(result_backend_transport_options=options)
+    lean.backend.store_result("new", 1, states.SUCCESS, request=context("new"))
+    report = prune_redis(lean.backend)
+    assert report.tasks["demo"][states.SUCCESS].kept == 5
+    assert not any("unknown" in reason for reason in report.left)
 
 
 def test_results_of_nobody_go_by_age(admin: redis.Redis) -> None:

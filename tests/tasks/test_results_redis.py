@@ -171,6 +171,18 @@ def test_the_settings_say_how_many(app: Celery, admin: redis.Redis) -> None:
     assert admin.keys("redis_optimizer:*") == ["redis_optimizer:mine:kept:demo:SUCCESS"]
 
 
+@override_settings(REDIS_OPTIMIZER={"KEEP_SUCCEEDED": 1})
+def test_sites_that_share_a_server_are_told_apart_by_their_prefix(admin: redis.Redis) -> None:
+    for prefix in ("a", "b:"):
+        app = make_app(result_backend_transport_options={"global_keyprefix": prefix})
+        store(app, "j")
+    kept = "redis_optimizer:default:kept:demo:SUCCESS"
+    assert admin.lrange(f"a_{kept}", 0, -1) == ["a_celery-task-meta-j"]
+    assert admin.lrange(f"b:{kept}", 0, -1) == ["b:celery-task-meta-j"]
+    assert admin.ttl("a_celery-task-meta-j") > 60
+    assert not admin.exists(kept)
+
+
 @override_settings(REDIS_OPTIMIZER={"ENABLED": False})
 def test_switched_off_it_sends_what_celery_sends(app: Celery, admin: redis.Redis) -> None:
     def commands(backend: Any) -> list[str]:

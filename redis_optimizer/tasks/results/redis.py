@@ -19,7 +19,7 @@ from kombu.exceptions import EncodeError
 from redis_optimizer.connections import result_pool
 from redis_optimizer.switches import is_on
 from redis_optimizer.tasks.results.counts import counter
-from redis_optimizer.tasks.results.retention import Retention, retention_of
+from redis_optimizer.tasks.results.retention import Retention, prefix_of, retention_of
 from redis_optimizer.tasks.results.script import STORE, Record, pack
 
 if TYPE_CHECKING:
@@ -226,7 +226,7 @@ class RedisBackend(CeleryRedisBackend):
     def _send(self, records: Sequence[Record]) -> None:
         unreadable: Exception | None = None
         while records:
-            stored, pruned, undecided = self._script(*pack(records))
+            stored, pruned, undecided = self._script(*pack(records, prefix_of(self)))
             counter.stored += stored
             counter.pruned += pruned
             left: list[Record] = []

@@ -4,10 +4,11 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from celery import states
+from kombu.utils.encoding import bytes_to_str
 
 from redis_optimizer.conf import get_settings
 
-__all__ = ["GRACE", "KINDS", "Retention", "key_of_kept", "limit_of", "retention_of"]
+__all__ = ["GRACE", "KINDS", "Retention", "key_of_kept", "limit_of", "prefix_of", "retention_of"]
 
 GRACE: Final = 60
 """Seconds that a result lasts when newer ones have taken its place: whoever waits for it reads it
@@ -70,6 +71,19 @@ def limit_of(app: Any, task: str, kind: str) -> int:
     return default if own is None else own
 
 
-def key_of_kept(task: str, kind: str) -> str:
-    """Return the key of the list of a task's kept results in Redis, the newest first."""
-    return f"redis_optimizer:{get_settings().NAMESPACE}:kept:{task}:{kind}"
+def prefix_of(backend: Any) -> str:
+    """Return what a backend puts before its keys: ``global_keyprefix``, as Celery writes it."""
+    own: str = bytes_to_str(type(backend).task_keyprefix)
+    prefix: str = bytes_to_str(backend.task_keyprefix)
+    return prefix.removesuffix(own)
+
+
+def key_of_kept(task: str, kind: str, prefix: str = "") -> str:
+    """Return the key of the list of a task's kept results in Redis, the newest first.
+
+    Args:
+        task: Its name.
+        kind: SUCCESS or FAILURE.
+        prefix: That of the backend.
+    """
+    return f"{prefix}redis_optimizer:{get_settings().NAMESPACE}:kept:{task}:{kind}"

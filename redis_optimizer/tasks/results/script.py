@@ -93,8 +93,13 @@ class Record(NamedTuple):
     replaces: str = ""
 
 
-def pack(records: Iterable[Record]) -> tuple[list[Any], list[Any]]:
-    """Return the keys and the arguments that `STORE` takes for records."""
+def pack(records: Iterable[Record], prefix: str = "") -> tuple[list[Any], list[Any]]:
+    """Return the keys and the arguments that `STORE` takes for records.
+
+    Args:
+        records: The results.
+        prefix: That of their backend.
+    """
     records = list(records)
     keys: list[Any] = [record.key for record in records]
     arguments: list[Any] = [retention.GRACE]
@@ -103,7 +108,7 @@ def pack(records: Iterable[Record]) -> tuple[list[Any], list[Any]]:
         kept = other = limit = 0
         if counted is not None:
             opposite = states.FAILURE if counted.kind == states.SUCCESS else states.SUCCESS
-            names = [key_of_kept(counted.task, kind) for kind in (counted.kind, opposite)]
+            names = [key_of_kept(counted.task, kind, prefix) for kind in (counted.kind, opposite)]
             kept, other = (
                 places.setdefault(name, len(records) + 1 + len(places)) for name in names
             )
