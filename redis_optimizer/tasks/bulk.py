@@ -8,7 +8,7 @@ from typing import Any, Final, Self
 from celery.app.task import Context
 from celery.exceptions import Reject, SoftTimeLimitExceeded
 
-__all__ = ["Call", "Job", "run_one"]
+__all__ = ["Call", "Job", "call_with", "run_one"]
 
 logger = logging.getLogger(__name__)
 
@@ -115,11 +115,12 @@ def run_one(task: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
     Raises:
         BaseException: what the job failed with.
     """
-    call: Call | None = getattr(_running, "call", None)
-    if call is not None and (job := call.jobs.get(task.request.id or "")) is not None:
+    identity = task.request.id or ""
+    if call := call_with(identity):
+        job = call.jobs[identity]
         job.request = task.request  # what Celery made, children and all
         return call.conclude(job)
-    return _run_alone(task, Job(task.request.id or "", args, kwargs, task.request))
+    return _run_alone(task, Job(identity, args, kwargs, task.request))
 
 
 class Call:
@@ -172,6 +173,12 @@ class Call:
             )
         else:
             _spread(jobs, result)
+
+
+def call_with(id: str) -> Call | None:
+    """Return the call in this thread that has a job, if there is one."""
+    call: Call | None = getattr(_running, "call", None)
+    return call if call is not None and id in call.jobs else None
 
 
 def _run_alone(task: Any, job: Job) -> Any:

@@ -21,6 +21,7 @@ from celery.backends.base import DisabledBackend
 from redis_optimizer.tasks.bulk import Call, Job
 from redis_optimizer.tasks.celery_internals import has_own_tracer, receivers_of
 from redis_optimizer.tasks.counts import counter
+from redis_optimizer.tasks.ends import begin_together
 from redis_optimizer.tasks.kinds import DEDUP_HEADER
 from redis_optimizer.tasks.pace import MOMENT
 from redis_optimizer.tasks.packed import Part
@@ -98,6 +99,9 @@ def _run_together(task: Any, parts: Parts) -> dict[int, Outcome]:
             read[place] = Job(parts.jobs.id(place), args, kwargs, request), arguments
         except Exception:  # as above
             outcomes[place] = UNREADABLE
+    header = parts.jobs.header
+    keys = {place: header(place, DEDUP_HEADER) for place in read if not header(place, "retries")}
+    begin_together(task, [(key, read[place][0].id) for place, key in keys.items() if key])
     with Call(task, [job for job, _ in read.values()]):
         _settle(task, parts, read, outcomes)
     return outcomes

@@ -6,7 +6,7 @@ because its process was killed or it was revoked, in the worker's main process. 
 end of a worker that is killed as a whole: then the lock lapses.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 from weakref import WeakValueDictionary
@@ -15,13 +15,14 @@ from celery import signals, states
 from celery.exceptions import Reject, TimeLimitExceeded
 
 from redis_optimizer.core.forks import around_fork
+from redis_optimizer.tasks.bulk import call_with
 from redis_optimizer.tasks.keys import mode_of
 from redis_optimizer.tasks.kinds import DEDUP_HEADER
 from redis_optimizer.tasks.latest import drop, finish, lifetime
-from redis_optimizer.tasks.locks import extend, release
+from redis_optimizer.tasks.locks import extend, release, release_all
 from redis_optimizer.tasks.resume import goes_on, has_kept
 
-__all__ = ["connect"]
+__all__ = ["begin_together", "connect"]
 
 _received: Final[WeakValueDictionary[str, Any]] = WeakValueDictionary()
 """Requests of the worker's main process that have locks: Celery 5.6 does not tell a receiver of
@@ -44,6 +45,18 @@ def connect() -> None:
     around_fork(after_in_child=_received.clear)
 
 
+def begin_together(task: Any, held: Sequence[tuple[str, str]]) -> None:
+    """Do what a start does for jobs of which the first that is traced makes a call with all.
+
+    Args:
+        task: Theirs.
+        held: The key of each that runs for the first time, and its id.
+    """
+    locks = [(key, id) for key, id in held if mode_of(key) == "until_executing"]
+    if locks:
+        release_all(task.app, locks)
+
+
 def _on_received(request: Any, **kwargs: Any) -> None:
     if DEDUP_HEADER in request.request_dict:
         _received[request.id] = request
@@ -52,7 +65,9 @@ def _on_received(request: Any, **kwargs: Any) -> None:
 def _on_prerun(sender: Any, task_id: str, **kwargs: Any) -> None:
     request = sender.request
     key = request.get(DEDUP_HEADER)
-    if key and mode_of(key) == "until_executing" and not request.retries:
+    if not key or request.retries or call_with(task_id):
+        return
+    if mode_of(key) == "until_executing":
         release(sender.app, key, task_id)
 
 

@@ -3,7 +3,7 @@
 import contextlib
 import logging
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 import redis
@@ -15,7 +15,16 @@ from redis.exceptions import ResponseError
 from redis_optimizer.tasks import scripts
 from redis_optimizer.tasks.kombu import broker_client
 
-__all__ = ["acquire", "extend", "milliseconds", "perform", "release", "take", "text"]
+__all__ = [
+    "acquire",
+    "extend",
+    "milliseconds",
+    "perform",
+    "release",
+    "release_all",
+    "take",
+    "text",
+]
 
 logger = logging.getLogger("redis_optimizer.tasks")
 
@@ -76,11 +85,22 @@ def release(app: Celery, key: str, id: str) -> None:
         key: Its name.
         id: The job that has it.
     """
+    release_all(app, [(key, id)])
+
+
+def release_all(app: Celery, held: Sequence[tuple[str, str]]) -> None:
+    """Give locks back, those that their jobs have: as `release`, one command for all.
+
+    Args:
+        app: Whose broker's server keeps them.
+        held: The name of each, and the job that has it.
+    """
     try:
-        perform(app, lambda client: _release(client, [(key, id)]))
+        perform(app, lambda client: _release(client, held))
     except OperationalError as error:
-        _left_behind.append((app, key, id))
-        logger.warning("The lock of job %s is released later, or lapses: %s", id, error)
+        _left_behind.extend((app, key, id) for key, id in held)
+        ids = ", ".join(id for _, id in held)
+        logger.warning("The lock of job %s is released later, or lapses: %s", ids, error)
 
 
 def extend(app: Celery, key: str, id: str, ttl: float, *, kind: str = "string") -> None:
@@ -168,7 +188,7 @@ def _set(client: "redis.Redis", key: str, id: str, px: int) -> str:
     return text(scripts.ACQUIRE(client, [key], id, px) or id)
 
 
-def _release(client: "redis.Redis", locks: list[tuple[str, str]]) -> Any:
+def _release(client: "redis.Redis", locks: Sequence[tuple[str, str]]) -> Any:
     return scripts.RELEASE(client, [key for key, _ in locks], *(id for _, id in locks))
 
 

@@ -186,6 +186,23 @@ def test_canvases_of_equal_calls_complete(producer: Producer, admin: redis.Redis
     released(admin)
 
 
+def test_jobs_that_begin_in_one_call_are_released_as_it_begins(
+    producer: Producer, admin: redis.Redis
+) -> None:
+    with override_settings(REDIS_OPTIMIZER={"ENVELOPES": True}), monitored(admin) as sent:
+        jobs = [producer.counting.delay(key, producer.wait) for key in range(3)]
+        for job in jobs:
+            producer.wait_run(job.id)
+        again = [producer.counting.delay(key) for key in range(3)]
+        assert not {job.id for job in jobs} & {job.id for job in again}
+        producer.open_gate()
+        for job in again:
+            producer.wait_run(job.id)
+        settle(admin)
+    assert locks(admin) == []
+    assert sent == [*["SET"] * 3, "RELEASE", *["SET"] * 3, "RELEASE"]
+
+
 @pytest.mark.parametrize("envelopes", [True, False])
 def test_jobs_that_leave_together_are_released_one_by_one(
     producer: Producer, admin: redis.Redis, envelopes: bool

@@ -25,6 +25,13 @@ def gate(path, name):
     return Path(path).with_name(name)
 
 
+def wait(how=""):
+    """Wait for a gate, if told so."""
+    if how.startswith("wait "):
+        while not gate(os.environ["SITE_RUNS"], how[len("wait ") :]).exists():
+            time.sleep(0.01)
+
+
 def run(task, number, how):
     """Record a run of a job, and let it end as told."""
     runs.record(task.request.id, str(number))
@@ -32,9 +39,7 @@ def run(task, number, how):
     once, _, then = how.partition(" once, then ")
     if then:
         how = once if runs.counts(path)[task.request.id] == 1 else then
-    if how.startswith("wait "):
-        while not gate(path, how[len("wait ") :]).exists():
-            time.sleep(0.01)
+    wait(how)
     if how == "sleep":
         time.sleep(30)
     if how == "fail":
@@ -86,6 +91,21 @@ def unbound(key, number=0):
 def bulky(jobs):
     for job in jobs:
         runs.record(job.id, str(job.args[0]))
+
+
+@shared_task(
+    base=OptimizedTask,
+    bulk=True,
+    batch_size=3,
+    batch_timeout=60,
+    dedup="until_executing",
+    dedup_on=lambda key, how="": key,
+)
+def counting(jobs):
+    for job in jobs:
+        runs.record(job.id, str(job.args[0]))
+    for job in jobs:
+        wait(*job.args[1:])
 
 
 class Stumbling:
