@@ -50,8 +50,9 @@ def _check_batches(app: Celery, task: Any) -> Iterable[CheckMessage]:
     if not task.acks_late and not task.idempotent:
         yield Warning(
             f"Task {task.name} is sent in batches but acknowledged before it has run: a worker "
-            "that is killed loses up to a whole batch.",
-            hint="Declare it with acks_late=True, or with idempotent=True if losing jobs is meant.",
+            "that is killed loses jobs that it had begun, and those of its last two seconds may "
+            "run again.",
+            hint="Declare it with acks_late=True, or with idempotent=True if neither does harm.",
             obj=task.name,
             id="redis_optimizer.W010",
         )
