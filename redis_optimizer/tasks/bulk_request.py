@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 from weakref import ref
 
-from celery.exceptions import TaskRevokedError
+from celery.exceptions import TaskRevokedError, TimeLimitExceeded
 from celery.worker import request as requests
 from celery.worker.state import all_total_count, revoked, task_ready, total_count
 from celery.worker.state import requests as known_requests
@@ -156,24 +156,21 @@ class BulkRequest(requests.Request):
         if self._is_cancelled:  # by a worker that stops, or lost its broker: they come again
             return
         if self._is_together and self.task.acks_late:
-            logger.error(
-                "A call of task %s with %d jobs broke off, which are sent again singly: %r",
-                self.task.name,
-                len(self._indexes),
-                exc_info.exception,
-            )
-            self._is_sent_again = True
-            self.revoked()  # as those are for which it was terminated
-            for index in [index for index in self._indexes if index in self._made]:
-                self._tell(index, "reject", requeue=True)
-            if rest := [index for index in self._indexes if index not in self._made]:
-                self._feed.send_again(self._unit, rest)
+            self._send_again(exc_info.exception)
         else:
             for index in self._indexes:
                 self._tell(index, "on_failure", exc_info)
 
     def on_timeout(self, soft: bool, timeout: float) -> None:
-        """Note that a time limit was exceeded; after a hard one `on_failure` was called, too."""
+        """Note that a time limit was exceeded; after a hard one `on_failure` was called, too.
+
+        But by a pool of greenlets, which ends one and says so here alone.
+        """
+        if not soft:
+            self._end()
+            was_told = self._is_sent_again or self._is_cancelled
+            if self._is_together and self.task.acks_late and not was_told:
+                self._send_again(TimeLimitExceeded(timeout))
         if not self._is_together or not (soft or self._is_sent_again):
             for index in self._indexes:
                 self._tell(index, "on_timeout", soft, timeout)
@@ -199,6 +196,21 @@ class BulkRequest(requests.Request):
         self._is_cancelled = True
         super().cancel(pool, signal, emit_retry=False)
         self._expect_end(signal)
+
+    def _send_again(self, reason: BaseException) -> None:
+        """Have each job run alone: one of them broke off the call."""
+        logger.error(
+            "A call of task %s with %d jobs broke off, which are sent again singly: %r",
+            self.task.name,
+            len(self._indexes),
+            reason,
+        )
+        self._is_sent_again = True
+        self.revoked()  # as those are for which it was terminated
+        for index in [index for index in self._indexes if index in self._made]:
+            self._tell(index, "reject", requeue=True)
+        if rest := [index for index in self._indexes if index not in self._made]:
+            self._feed.send_again(self._unit, rest)
 
     def _expect_end(self, signal: Any) -> None:
         """Have the pool report the end of the child as one that was asked for."""

@@ -2,12 +2,15 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 from celery.exceptions import TaskRevokedError, TimeLimitExceeded, WorkerLostError
 
 from redis_optimizer.embedded import EmbeddedServer
 from redis_optimizer.tasks.kombu import send
+from tests.missing import go_without
 from tests.tasks.ground import Ground
 from tests.tasks.processes import Worker
 from tests.tasks.site import enveloped
@@ -127,3 +130,20 @@ class TestInAWorker:
         send(ground.app, [job])
         assert ground.get(job.id) == 70
         assert ground.notes(job.id) == ["with 1"]
+
+
+def test_one_that_takes_too_long_fails_alone_among_greenlets(tmp_path: Path) -> None:
+    if find_spec("gevent") is None:
+        go_without("gevent is not installed: it comes with the extra [test]")
+    with EmbeddedServer() as server:
+        ground = Ground(tmp_path, server)
+        jobs = [make_job(ground.app, enveloped.sum_up, n, time_limit=1) for n in (1, -5, 2)]
+        with ground.site.worker("-P", "gevent", "-c", "2") as worker:
+            one, long, two = send_envelope(ground.app, *jobs)
+            with pytest.raises(TimeLimitExceeded):
+                ground.get(long)
+            assert [ground.get(one), ground.get(two)] == [10, 20]
+            ground.wait_done()
+            assert ground.notes(long) == ["with 3", "with 1"]
+            assert ground.app.control.inspect([worker.name]).active() == {worker.name: []}
+        ground.close()
