@@ -17,7 +17,7 @@ from redis_optimizer.tasks import announce, exits
 from redis_optimizer.tasks.counts import counter
 from redis_optimizer.tasks.envelope import envelope_message
 from redis_optimizer.tasks.kinds import Kind, Terms
-from redis_optimizer.tasks.kombu import send
+from redis_optimizer.tasks.kombu import PartlySent, send
 from redis_optimizer.tasks.message import Message
 from redis_optimizer.tasks.outbox import Outbox
 
@@ -206,7 +206,11 @@ def _dispatch(kind: Kind, messages: list[Message]) -> None:
         if announce.push(kind.app, kind.routing_key, envelope):
             counter.send(messages, envelope=True)
             return
-    send(kind.app, messages)
+    try:
+        send(kind.app, messages)
+    except PartlySent as error:
+        counter.send(error.sent, envelope=False)
+        raise
     counter.send(messages, envelope=False)
 
 

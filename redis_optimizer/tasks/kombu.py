@@ -11,6 +11,7 @@ from weakref import WeakKeyDictionary
 import redis
 from celery import Celery
 from kombu import Producer, Queue
+from kombu.exceptions import OperationalError
 from kombu.utils.json import dumps
 
 from redis_optimizer.connections import counting
@@ -18,6 +19,7 @@ from redis_optimizer.tasks.message import Message
 
 __all__ = [
     "Capture",
+    "PartlySent",
     "broker_client",
     "count_broker",
     "ensure",
@@ -99,6 +101,20 @@ class Capture(Producer):
         )
 
 
+class PartlySent(OperationalError):
+    """The broker has taken some messages, and refuses others.
+
+    Args:
+        sent: Those that it has taken: to send them again would double them.
+        unsent: The others.
+    """
+
+    def __init__(self, sent: Sequence[Message], unsent: Sequence[Message]) -> None:
+        super().__init__(f"{len(unsent)} of {len(sent) + len(unsent)} messages were refused")
+        self.sent = sent
+        self.unsent = unsent
+
+
 def _as_number(priority: Any) -> int:
     """Return a priority as kombu takes it: from 0 to 9, and 0 for what is no number."""
     try:
@@ -119,6 +135,7 @@ def send(app: Celery, messages: Sequence[Message]) -> None:
 
     Raises:
         kombu.exceptions.OperationalError: when the broker cannot be reached.
+        PartlySent: when it refuses what goes to some of its lists.
     """
     ensure(app, lambda producer: _publish_all(app, producer, messages))
 
@@ -212,54 +229,86 @@ class _Fold:
     """Take the place of kombu's ``PublishBatch``: collect commands, and fold equal LPUSHes."""
 
     def __init__(self) -> None:
-        self.lists: dict[str, list[str]] = {}
-        self.others: dict[tuple[str, tuple[Any, ...]], None] = {}
+        self.place = 0
+        """Of the message that is routed now."""
+        self.lists: dict[str, list[tuple[str, int]]] = {}
+        self.others: dict[tuple[str, tuple[Any, ...]], list[int]] = {}
 
     def add(self, name: str, *args: Any) -> None:
         """Take one command that a channel would send for the message it routes."""
         if name == "lpush":
-            self.lists.setdefault(args[0], []).extend(args[1:])
+            key, value = args
+            self.lists.setdefault(key, []).append((value, self.place))
         else:
             # PEXPIRE of a queue's lists is the same for each message; PUBLISH never is.
-            self.others[name, args] = None
+            self.others[name, args] = [self.place] if name == "publish" else []
 
-    def flush(self, client: "redis.Redis") -> None:
-        """Send them in one round trip."""
+    def flush(self, client: "redis.Redis") -> dict[int, Exception]:
+        """Send them in one round trip; return what was refused, by the place of the message."""
+        places: list[list[int]] = []
         with client.pipeline(transaction=False) as pipeline:
             for key, values in self.lists.items():
                 for start in range(0, len(values), LPUSH_VALUES):
-                    pipeline.lpush(key, *values[start : start + LPUSH_VALUES])
-            for name, args in self.others:
+                    part = values[start : start + LPUSH_VALUES]
+                    pipeline.lpush(key, *(value for value, _ in part))
+                    places.append([place for _, place in part])
+            for (name, args), its in self.others.items():
                 getattr(pipeline, name)(*args)
-            pipeline.execute()
+                places.append(its)
+            answers = pipeline.execute(raise_on_error=False)
+        return {
+            place: answer
+            for answer, its in zip(answers, places, strict=True)
+            if isinstance(answer, Exception)
+            for place in its
+        }
 
 
 def _publish_all(app: Celery, producer: Any, messages: Sequence[Message]) -> None:
     channel = producer.channel
-    folds = hasattr(channel, "create_publish_batch") and channel.supports_batch_publish
-    fold = _Fold() if folds else None
-    options = {"_publish_batch": fold} if fold else {}
-    for message in messages:
-        for entity in message.declare or _queue(app, message):
-            producer.maybe_declare(entity)
-        prepared = channel.prepare_message(
-            message.body,
-            message.priority,
-            message.content_type,
-            message.content_encoding,
-            message.headers,
-            # kombu writes to it, and this may not be the last attempt.
-            {
-                **message.properties,
-                "delivery_info": {**message.properties.get("delivery_info", {})},
-            },
-        )
-        channel.basic_publish(
-            prepared, exchange=message.exchange, routing_key=message.routing_key, **options
-        )
-    if fold:
-        with channel.conn_or_acquire() as client:
-            fold.flush(client)
+    if not (hasattr(channel, "create_publish_batch") and channel.supports_batch_publish):
+        for message in messages:
+            _publish(app, producer, message)
+        return
+    fold = _Fold()
+    refused: dict[int, Exception] = {}
+    closed: dict[tuple[str, str], Exception] = {}  # queues that are not asked again for each
+    for place, message in enumerate(messages):
+        fold.place, target = place, (message.exchange, message.routing_key)
+        if target not in closed:
+            try:
+                _publish(app, producer, message, _publish_batch=fold)
+            except redis.ResponseError as error:
+                closed[target] = error
+        if target in closed:
+            refused[place] = closed[target]
+    with channel.conn_or_acquire() as client:
+        refused |= fold.flush(client)
+    if not refused:
+        return
+    reason = next(iter(refused.values()))
+    if len(refused) == len(messages):
+        raise reason
+    sent = [message for place, message in enumerate(messages) if place not in refused]
+    raise PartlySent(sent, [messages[place] for place in sorted(refused)]) from reason
+
+
+def _publish(app: Celery, producer: Any, message: Message, **options: Any) -> None:
+    channel = producer.channel
+    for entity in message.declare or _queue(app, message):
+        producer.maybe_declare(entity)
+    prepared = channel.prepare_message(
+        message.body,
+        message.priority,
+        message.content_type,
+        message.content_encoding,
+        message.headers,
+        # kombu writes to it, and this may not be the last attempt.
+        {**message.properties, "delivery_info": {**message.properties.get("delivery_info", {})}},
+    )
+    channel.basic_publish(
+        prepared, exchange=message.exchange, routing_key=message.routing_key, **options
+    )
 
 
 def _queue(app: Celery, message: Message) -> tuple[Any, ...]:

@@ -14,6 +14,7 @@ from kombu.exceptions import ChannelError, OperationalError
 from redis_optimizer.core.buffer import JobBuffer
 from redis_optimizer.core.forks import join_thread
 from redis_optimizer.tasks.kinds import Kind, Terms
+from redis_optimizer.tasks.kombu import PartlySent
 from redis_optimizer.tasks.losses import report
 from redis_optimizer.tasks.message import Message
 from redis_optimizer.tasks.shelf import Shelf, Taken
@@ -318,6 +319,13 @@ class Outbox:
             return False
         try:
             self._dispatch(kind, [message for _, message, _ in taken])
+        except PartlySent as error:
+            unsent = {message.id for message in error.unsent}
+            sent = [job for job in taken if job[1].id not in unsent]
+            self._note_sent(kind, buffer, sent)
+            self._flushed(kind, len(sent), reason)
+            self._keep(kind, buffer, [job for job in taken if job[1].id in unsent], error)
+            return False
         except BROKER_ERRORS as error:
             self._keep(kind, buffer, taken, error)
             return False

@@ -15,6 +15,7 @@ from django.test import override_settings
 from redis_optimizer.embedded import EmbeddedServer
 from redis_optimizer.tasks import OptimizedTask, batch, batching
 from redis_optimizer.tasks.block import Batch
+from redis_optimizer.tasks.counts import counter
 from tests.servers import wait_until
 from tests.tasks.queues import envelopes, ids
 
@@ -83,6 +84,26 @@ def test_more_than_a_process_may_hold_leave_as_they_come(plain: Any, admin: redi
             results = [plain.delay(number) for number in range(250)]
             assert len(ids(admin)) == 200
     assert ids(admin) == [result.id for result in results]
+
+
+@pytest.mark.parametrize("is_declared", [True, False])
+def test_what_a_queue_refuses_is_tried_again_alone(
+    plain: Any, admin: redis.Redis, is_declared: bool
+) -> None:
+    if is_declared:
+        plain.apply_async(queue="other")
+    admin.set("other", "no list")
+    with batch():
+        results = [plain.delay(), plain.apply_async(queue="other"), plain.delay()]
+    taken = [results[0].id, results[2].id]
+    assert ids(admin) == taken
+    failures = counter.totals()["failures"]
+    wait_until(lambda: counter.totals()["failures"] > failures + 1)
+    assert ids(admin) == taken
+    assert batching.count() == 1
+    admin.delete("other")
+    wait_until(lambda: ids(admin, "other") == [results[1].id])
+    assert ids(admin) == taken
 
 
 def test_batched_calls_leave_in_their_envelopes(batched: Any, admin: redis.Redis) -> None:

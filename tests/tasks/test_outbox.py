@@ -12,6 +12,7 @@ from kombu.exceptions import OperationalError
 
 from redis_optimizer.signals import jobs_lost
 from redis_optimizer.tasks.kinds import DEDUP_HEADER, Kind, Terms
+from redis_optimizer.tasks.kombu import PartlySent
 from redis_optimizer.tasks.message import Message
 from redis_optimizer.tasks.outbox import CROWD, Outbox
 from tests.servers import wait_until
@@ -257,6 +258,28 @@ def test_who_flushes_behind_a_broker_that_hangs_leaves_it_to_the_thread(
     broker.answers.set()
     first.join(60)
     wait_until(lambda: broker.sent == [["a", "b", "c"], ["d"]])
+
+
+def test_what_was_taken_is_not_sent_again_with_what_was_refused(broker: Broker) -> None:
+    def dispatch(kind: Kind, messages: list[Message]) -> None:
+        if broker.refuses:
+            broker.refuses = False
+            broker.sent.append([message.id for message in messages[1:]])
+            raise PartlySent(messages[1:], messages[:1])
+        broker(kind, messages)
+
+    flushed: list[int] = []
+    outbox = Outbox(
+        dispatch,
+        max_jobs=100,
+        max_bytes=10**6,
+        flushed=lambda kind, jobs, reason: flushed.append(jobs),
+    )
+    broker.refuses = True
+    fill(outbox, "abc")
+    wait_until(lambda: broker.sent == [["b", "c"], ["a"]])
+    wait_until(lambda: flushed == [2, 1])
+    assert len(outbox) == outbox._shelf.bytes == 0
 
 
 def test_a_job_that_cannot_be_sent_is_dropped_alone(
