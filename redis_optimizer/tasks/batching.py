@@ -183,7 +183,7 @@ def withdraw(id: str) -> Message | None:
 
 def _add(kind: Kind, terms: Terms, message: Message) -> None:
     message = message if message.id else replace(message, id=uuid())
-    outbox().add(kind, terms, message, wait=_may_wait())
+    outbox().add(kind, terms, message, may_wait=_may_wait)
     counter.buffer(message)
 
 

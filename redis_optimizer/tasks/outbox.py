@@ -100,14 +100,22 @@ class Outbox:
         """Return the kind of a job that is here."""
         return self._shelf.kind_of(id)
 
-    def add(self, kind: Kind, terms: Terms, message: Message, *, wait: bool = True) -> None:
+    def add(
+        self,
+        kind: Kind,
+        terms: Terms,
+        message: Message,
+        *,
+        may_wait: Callable[[], bool] = lambda: True,
+    ) -> None:
         """Take a job. Where there is no room for it, what waits for others leaves first.
 
         Args:
             kind: Its kind.
             terms: When that kind leaves; those of the first job that waits hold.
             message: The job.
-            wait: False leaves the sending to the thread, for a caller that must not block.
+            may_wait: Asked only then; False leaves the sending to the thread, for a caller that
+                must not block.
 
         Raises:
             kombu.exceptions.OperationalError: when too many wait for a broker that does not
@@ -116,7 +124,7 @@ class Outbox:
         with self._wake:
             has_room = self._shelf.has_room(message) or self._shelf.backoff(kind).is_waiting
         if not has_room:
-            self.flush(force=True) if wait else self.hand_over(timeout=0)
+            self.flush(force=True) if may_wait() else self.hand_over(timeout=0)
         with self._wake:
             buffer = self._shelf.add(kind, terms, message)
             if not self._ensure_thread() and (len(buffer) == 1 or self.is_closing):

@@ -214,7 +214,7 @@ def test_who_must_not_block_has_the_thread_make_room(broker: Broker) -> None:
     outbox = Outbox(broker, max_jobs=3, max_bytes=10**6)
     fill(outbox, "abc", size=100)
     with pytest.raises(OperationalError, match="MAX_BUFFERED"):
-        outbox.add(A, terms(), message("d"), wait=False)
+        outbox.add(A, terms(), message("d"), may_wait=lambda: False)
     wait_until(lambda: broker.sent == [["a", "b", "c"]])
     assert threading.current_thread() not in broker.threads
 
