@@ -55,6 +55,7 @@ class Link:
     def __init__(self, connection: AbstractConnection, pool: ConnectionPool, protocol: int) -> None:
         self._connection = connection
         self._pool = pool
+        self._encoding: str = pool.get_encoder().encoding  # by which the keys are sent
         self.protocol = protocol
         self.received = 0
         """Messages that were read so far."""
@@ -316,7 +317,7 @@ class Link:
     def _understand(self, message: list[Any]) -> Event | None:
         match message:
             case [b"invalidate", keys] | [b"message", b"__redis__:invalidate", keys]:
-                return Invalidated(None if keys is None else [_text(key) for key in keys])
+                return Invalidated(None if keys is None else [self._text(key) for key in keys])
             case [b"message", _, bytes(data)]:
                 return Message(data)
             case [b"PONG"] | [b"pong", *_]:
@@ -328,10 +329,9 @@ class Link:
             case _:
                 return None
 
+    def _text(self, key: bytes) -> str:
+        return key.decode(self._encoding, "surrogateescape")
+
 
 def _said(info: bytes | str) -> str:
     return info.decode() if isinstance(info, bytes) else info  # hiredis decodes it by itself
-
-
-def _text(key: bytes) -> str:
-    return key.decode("utf-8", "surrogateescape")

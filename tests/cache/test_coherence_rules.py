@@ -53,6 +53,16 @@ def test_a_write_of_another_client_is_heard(
     assert cache.get("k") == plain(url).get("k")
 
 
+def test_a_write_is_heard_whatever_encodes_the_keys(url: str) -> None:
+    url = f"{url}?encoding=latin-1"
+    cache = tiered(url, prefix="café")
+    keep(cache, {"é": "old", "plain": "old"})
+    plain(url, prefix="café").set_many({"é": "new", "plain": "new"})
+    for key in ("é", "plain"):
+        wait_dropped(cache, key)
+        assert cache.get(key) == "new"
+
+
 def test_a_key_that_appears_is_heard(cache: TieredCache, url: str) -> None:
     assert cache.get("k") is None
     assert is_kept(cache, "k")
