@@ -17,7 +17,6 @@ from redis.connection import ConnectionPool
 from redis.exceptions import (
     AuthenticationError,
     AuthorizationError,
-    MaxConnectionsError,
     RedisError,
 )
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -25,7 +24,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from redis_optimizer.cache.options import PART
 from redis_optimizer.conf import get_settings
-from redis_optimizer.connections import channel_connection, is_busy, server_of
+from redis_optimizer.connections import channel_connection, is_busy, is_lent_out, server_of
 from redis_optimizer.core.breaker import Breaker, State
 from redis_optimizer.core.forks import around_fork
 from redis_optimizer.signals import server_found, server_lost
@@ -140,8 +139,7 @@ class Guard:
         is_outage = isinstance(error, _OUTAGES) and not isinstance(error, _ANSWERS)
         is_outage = is_outage or is_busy(error)
         self._note(failed=is_outage)
-        # That all connections are lent says nothing about the server.
-        if self._breaker is None or isinstance(error, MaxConnectionsError):
+        if self._breaker is None or is_lent_out(error):
             return
         if is_outage:
             self._breaker.fail(began, f"{type(error).__name__}: {error}")

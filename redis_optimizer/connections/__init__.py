@@ -36,7 +36,7 @@ from redis_optimizer.connections.counting import (
 from redis_optimizer.connections.jobs import celery_settings
 from redis_optimizer.connections.pools import result_pool
 from redis_optimizer.connections.profiles import PROFILES, Profile, find_profile
-from redis_optimizer.connections.refusals import is_busy
+from redis_optimizer.connections.refusals import is_busy, is_lent_out
 
 __all__ = [
     "CONNECT_TIMEOUT",
@@ -61,6 +61,7 @@ __all__ = [
     "find_profile",
     "handshake_of",
     "is_busy",
+    "is_lent_out",
     "logs_in",
     "master_address",
     "newest_connection",

@@ -367,6 +367,24 @@ def test_other_errors_do_not(guard: Guard, error: Exception) -> None:
     assert guard.state == "closed"
 
 
+@pytest.mark.parametrize("name", ["ConnectionPool", "BlockingConnectionPool"])
+def test_nor_does_a_pool_whose_connections_are_all_lent(own: EmbeddedServer, name: str) -> None:
+    limits: dict[str, Any] = {"max_connections": 1}
+    if name == "BlockingConnectionPool":
+        limits["timeout"] = 0.01
+    cache = tiered(
+        own.url,
+        l1=TTL,
+        CONNECTION_POOL_CLASS=f"redis.connection.{name}",
+        CONNECTION_POOL_KWARGS=limits,
+    )
+    pool = cache.client.get_client(write=True).connection_pool
+    lent = pool.get_connection()
+    fail(cache, times=10)
+    pool.release(lent)
+    assert cache.ttl("unknown") == 0
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform cannot fork")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_forked_child_asks_by_itself(guard: Guard) -> None:
