@@ -75,7 +75,7 @@ class Channel:
         self._check = check
         self._now = now
         self._pid = os.getpid()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a finalizer that the GC runs inside may read, and PING
         self._sending = threading.Lock()  # what is sent on the link must not be mixed
         self._subscribers: list[Subscriber] = []
         self._thread: threading.Thread | None = None

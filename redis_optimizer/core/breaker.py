@@ -57,7 +57,7 @@ class Breaker:
 
     def reset(self) -> None:
         """Begin anew, as a forked child does: the lock may be held by a thread of its parent."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a finalizer that the GC runs inside may ask, too
         self._backoff = Backoff(now=self.now, spread=self._spread)
         self._backoff.longest = LONGEST
         self._is_open = self._is_probing = False

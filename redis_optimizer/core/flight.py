@@ -107,7 +107,7 @@ class Flights:
 
     def __init__(self) -> None:
         self.joined = 0
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a finalizer that the GC runs inside may come back here
         self._table: dict[Hashable, Flight] = {}
 
     def __len__(self) -> int:
@@ -197,12 +197,12 @@ class Flights:
 
         Those who wait for it already get what it loads; the next caller starts a load of its own.
         """
-        with self._lock:
-            self._table.pop(key, None)
+        # Without the lock: whoever calls this may hold one that a finalizer inside it waits for.
+        self._table.pop(key, None)
 
     def reset(self) -> None:
         """Forget every flight; for a forked child, where the threads that load do not exist."""
-        self._lock = threading.Lock()  # the fork may have happened while another thread held it
+        self._lock = threading.RLock()  # the fork may have happened while another thread held it
         self._table = {}
         self.joined = 0
 
@@ -245,7 +245,7 @@ class Flights:
         """End a flight: out of the table first, so that whoever wakes can start a new one."""
         with self._lock:
             if self._table.get(key) is flight:
-                del self._table[key]
+                self._table.pop(key, None)  # it may just have been forgotten
         # A child that was forked inside a load has none of the waiters, and perhaps a copy of a
         # lock that one of them held.
         if flight.pid == os.getpid():
