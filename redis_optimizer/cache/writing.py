@@ -95,6 +95,7 @@ class CoherentCache(Remote):
             self.key_func is default_key_func
             and type(self).make_key is BaseCache.make_key
             and client.make_key is DefaultClient.make_key
+            and vars(self).keys() >= _MAKES_KEYS  # else one is a property, and may change
         ):
             self._plain_key = str
 

@@ -24,6 +24,40 @@ def test_a_subclass_may_make_keys_of_its_own(url: str) -> None:
     assert [cache.get("k") for _ in range(3)] == [plain(url).get("k")] * 3
 
 
+class Tenants(RedisCache[Any]):
+    """Has keys for each tenant."""
+
+    tenant = "one"
+
+    @property
+    def key_prefix(self) -> str:
+        return f"t:{self.tenant}"
+
+    @key_prefix.setter
+    def key_prefix(self, given: str) -> None:
+        pass
+
+
+class Tiered(Tenants, TieredCache):
+    pass
+
+
+def test_what_keys_are_made_of_may_be_a_property(url: str) -> None:
+    params = {"KEY_PREFIX": "t", "OPTIONS": {"L1": QUIET}}
+    cache, remote = Tiered(url, params), Tenants(url, params)
+    assert cache.tier.wait_ready(5)
+    for tenant in ("one", "two"):
+        cache.tenant = remote.tenant = tenant
+        cache.set("k", tenant)
+        assert remote.get("k") == tenant
+    settle(cache)
+    for tenant in ("one", "two", "one"):
+        cache.tenant = tenant
+        assert [cache.get("k") for _ in range(2)] == [tenant] * 2
+        assert cache.get_many(["k"]) == {"k": tenant}
+        assert cache.get_or_set("k", "other") == tenant
+
+
 class Own(RedisCache[Any]):
     """A cache class that a site had before."""
 
