@@ -25,8 +25,8 @@ def coherent(backend: Backend) -> Backend:
     """Give a backend class the writers and coroutines that :mod:`.methods` lists.
 
     Args:
-        backend: A subclass of RedisCache that has ``_final(key, version)``, ``_drop(finals)`` and
-            ``_drop_all()``.
+        backend: A subclass of RedisCache that has ``_final(key, version)``, ``_drop(finals)``,
+            ``_drop_all()`` and ``_has_own_keys``.
 
     Returns:
         The same class.
@@ -106,7 +106,8 @@ def coroutine(name: str) -> Callable[..., Awaitable[Any]]:
     """
 
     async def call(self: Any, *args: Any, **kwargs: Any) -> Any:
-        return await sync_to_async(getattr(self, name), thread_sensitive=False)(*args, **kwargs)
+        run = sync_to_async(getattr(self, name), thread_sensitive=self._has_own_keys)
+        return await run(*args, **kwargs)
 
     call.__name__ = f"a{name}"
     call.__qualname__ = f"TieredCache.a{name}"

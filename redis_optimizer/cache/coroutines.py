@@ -1,7 +1,9 @@
 """The coroutines of TieredCache that can be answered in the process.
 
 A hit stays on the event loop. What goes to Redis does so from a thread of its own, not the one that
-Django keeps for code that is sensitive to threads: a connection pool is not.
+Django keeps for code that is sensitive to threads: a connection pool is not. But how a site makes
+its keys may be, such as by the schema of a database connection. With a way of its own, all is done
+in that thread, as Django does it.
 """
 
 import inspect
@@ -22,6 +24,8 @@ class Coroutines:
 
     async def aget(self: Any, key: Any, default: Any = None, version: int | None = None) -> Any:
         """See :meth:`get`."""
+        if self._has_own_keys:
+            return await sync_to_async(self.get)(key, default, version)
         final = self._final(key, version)
         entry = self._store.find(final)
         if entry is None:
@@ -33,6 +37,8 @@ class Coroutines:
     ) -> dict[Any, Any]:
         """See :meth:`get_many`."""
         keys = list(keys)
+        if self._has_own_keys:
+            return dict(await sync_to_async(self.get_many)(keys, version))
         found, absent = self._look_many(keys, version)
         if absent:
             found |= await _in_thread(self._read_many)(absent, version)
@@ -40,6 +46,8 @@ class Coroutines:
 
     async def ahas_key(self: Any, key: Any, version: int | None = None) -> bool:
         """See :meth:`has_key`."""
+        if self._has_own_keys:
+            return bool(await sync_to_async(self.has_key)(key, version))
         entry = self._store.find(self._final(key, version))
         if entry is None:
             return bool(await _in_thread(self.has_key)(key, version))
@@ -53,7 +61,7 @@ class Coroutines:
         version: int | None = None,
     ) -> Any:
         """See :meth:`get_or_set`. ``default`` may also be a coroutine function."""
-        loading = self._loading(key, default, timeout, version)
+        loading = None if self._has_own_keys else self._loading(key, default, timeout, version)
         if loading is None:
             found = await self.aget(key, MISSING, version)
             if found is MISSING:

@@ -222,6 +222,11 @@ class CoherentCache(Remote):
 
     # Details
 
+    @property
+    def _has_own_keys(self) -> bool:
+        """True where it is up to the site how final keys are made."""
+        return self._plain_key is not str
+
     def _final(self, key: Any, version: int | None) -> str:
         if version is None and key.__class__ is self._plain_key:
             return self._prefix + key

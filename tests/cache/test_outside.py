@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import redis
+from asgiref.sync import sync_to_async
 from django.core.cache import caches
 from django.core.exceptions import ImproperlyConfigured
 from django.test import override_settings
@@ -178,6 +179,33 @@ def test_keys_that_lie_outside_the_prefixes_are_read_and_never_kept(
         assert not is_kept(cache, "k")
     cache.client.get_client().set("elsewhere:t:1:k", 5)
     assert cache.get("k") == 5
+
+
+tenant = threading.local()
+
+
+def of_a_tenant(key: str, prefix: str, version: int) -> str:
+    return f"{prefix}:{getattr(tenant, 'name', 'nobody')}:{version}:{key}"
+
+
+@pytest.mark.parametrize("make", [plain, tiered])
+async def test_a_key_function_may_go_by_the_thread_that_django_keeps(make: Any, url: str) -> None:
+    cache = await sync_to_async(make)(url, params={"KEY_FUNCTION": f"{__name__}.of_a_tenant"})
+    enter = sync_to_async(lambda name: setattr(tenant, "name", name))
+    for name in ("one", "two"):
+        await enter(name)
+        await cache.aset("k", name)
+    for name in ("one", "two", "one"):
+        await enter(name)
+        for _ in range(2):
+            assert await cache.aget("k") == name
+            assert await cache.aget_many(["k"]) == {"k": name}
+            assert await cache.aget_or_set("k", "other") == name
+            assert await cache.ahas_key("k")
+    await enter("three")
+    assert not await cache.ahas_key("k")
+    assert await cache.aget_or_set("k", "three") == "three"
+    assert await sync_to_async(cache.get)("k") == "three"
 
 
 @pytest.mark.filterwarnings("ignore:.*sharded client should not specify client:UserWarning")
