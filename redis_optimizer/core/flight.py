@@ -30,7 +30,7 @@ class Outcome(NamedTuple):
 class Flight:
     """One load in progress."""
 
-    __slots__ = ("awaits", "future", "led_by_coroutine", "pid", "successor")
+    __slots__ = ("awaits", "future", "led_by_coroutine", "pid", "successor", "thread")
 
     def __init__(self, led_by_coroutine: bool) -> None:
         self.led_by_coroutine = led_by_coroutine
@@ -40,6 +40,7 @@ class Flight:
         self.awaits: list[Flight] = []  # flights that this load waits for at this moment
         self.successor: Flight | None = None  # the flight that took over from this one
         self.pid = os.getpid()
+        self.thread = threading.get_ident()
 
     def needs(self, led: tuple[Flight, ...]) -> bool:
         """Tell whether this load cannot end before one of ``led`` does.
@@ -96,6 +97,8 @@ class Flights:
 
     * inside a load of the same key, or of one that waits for this one (``a`` needs ``b`` here
       while ``b`` needs ``a`` there);
+    * in the thread of a leader that is no coroutine: its load is part of what runs there, or what a
+      signal raised, such as Celery's soft time limit, kept it from beginning;
     * in ``run()`` while a coroutine leads: what it awaits may need this very thread (asgiref runs
       code that is sensitive to threads in one);
     * in ``run()`` on a thread whose event loop is running: the leader may be a task of that loop,
@@ -225,7 +228,10 @@ class Flights:
             if leads:
                 return flight, True
             led = _led.get()
-            blocked = flight.led_by_coroutine and not coroutine
+            if flight.led_by_coroutine:
+                blocked = not coroutine
+            else:
+                blocked = flight.thread == threading.get_ident()
             if blocked or not may_wait or flight.needs(led):
                 return None, False
             for mine in led:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import gc
 import os
 import threading
@@ -152,6 +153,32 @@ class TestCircles:
             return flights.run("other", lambda: flights.run("key", lambda: "inner"))
 
         assert flights.run("key", load) == "inner"
+
+    def test_a_load_may_ask_for_its_own_key_from_another_context(
+        self, flights: Flights, threads: ThreadPoolExecutor
+    ) -> None:
+        def load() -> object:
+            return contextvars.Context().run(flights.run, "a", lambda: 1)
+
+        assert threads.submit(flights.run, "a", load).result(PATIENCE) == 1
+
+    def test_a_thread_does_not_wait_for_a_load_that_it_was_kept_from(
+        self, flights: Flights, monkeypatch: pytest.MonkeyPatch, threads: ThreadPoolExecutor
+    ) -> None:
+        def interrupt(lead: flight_module.Lead) -> None:  # as Celery's soft time limit may
+            monkeypatch.undo()
+            raise TimeoutError
+
+        def run() -> object:
+            with pytest.raises(TimeoutError):
+                flights.run("a", lambda: 1)
+            return flights.run("a", lambda: 2), asyncio.run(flights.arun("a", return_three))
+
+        async def return_three() -> int:
+            return 3
+
+        monkeypatch.setattr(flight_module.Lead, "__enter__", interrupt)
+        assert threads.submit(run).result(PATIENCE) == (2, 3)
 
     def test_two_loads_may_need_each_other(
         self, flights: Flights, threads: ThreadPoolExecutor
