@@ -11,6 +11,7 @@ from django.test import override_settings
 from redis_optimizer import switches
 from redis_optimizer.signals import switched
 from redis_optimizer.switches import PARTS, State, is_on, learn, on_change, reset, states
+from tests.core.loads import held
 
 
 @pytest.fixture(autouse=True)
@@ -121,7 +122,7 @@ def test_a_forked_child_knows_what_its_parent_knew(monkeypatch: pytest.MonkeyPat
     learn(off(1.0))
     # As another thread of the parent may hold the lock, and be half-way through.
     monkeypatch.setattr(switches, "_off", frozenset())
-    with switches._lock:
+    with held(switches._lock):
         child = os.fork()
         if not child:
             signal.alarm(30)  # rather than wait for ever

@@ -29,6 +29,7 @@ from redis_optimizer.cache.counts import channel_totals
 from redis_optimizer.cache.outage import PROBE_NAME, Guard, guard_of, guards
 from redis_optimizer.embedded import HOST, EmbeddedServer
 from redis_optimizer.signals import server_found, server_lost
+from tests.core.loads import held
 from tests.servers import busy, wait_until
 
 from .caches import QUICK, counted, keep, tiered
@@ -391,12 +392,11 @@ def test_a_forked_child_asks_by_itself(guard: Guard) -> None:
     for _ in range(3):
         with pytest.raises(redis.ConnectionError):
             guard.run(raising(redis.ConnectionError("gone")))
-    guard._breaker._lock.acquire()  # type: ignore[union-attr]
-    pid = os.fork()
-    if pid == 0:
-        signal.alarm(20)  # for ever would be too long, should the lock be held
-        os._exit(0 if guard.run(lambda: 7) == 7 and guard.state == "closed" else 1)
-    guard._breaker._lock.release()  # type: ignore[union-attr]
+    with held(guard._breaker._lock):  # type: ignore[union-attr]
+        pid = os.fork()
+        if pid == 0:
+            signal.alarm(20)  # for ever would be too long, should the lock be held
+            os._exit(0 if guard.run(lambda: 7) == 7 and guard.state == "closed" else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
     assert guard.state == "open"
 

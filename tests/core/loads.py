@@ -6,8 +6,9 @@ import asyncio
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import Any
 
 PATIENCE = 60.0  # seconds after which a test has failed, never reached otherwise
 
@@ -55,6 +56,17 @@ class Load:
 
 def outcome_of(future: Future[object]) -> object:
     return future.exception(PATIENCE) or future.result()
+
+
+@contextmanager
+def held(lock: Any) -> Iterator[None]:
+    """Hold a lock in another thread, so that a fork copies it as one that nobody will release."""
+    with ThreadPoolExecutor(1) as other:
+        other.submit(lock.acquire).result()
+        try:
+            yield
+        finally:
+            other.submit(lock.release).result()
 
 
 @contextmanager

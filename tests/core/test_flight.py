@@ -17,7 +17,7 @@ import pytest
 from redis_optimizer.core import flight as flight_module
 from redis_optimizer.core.flight import Flights
 
-from .loads import PATIENCE, Load, outcome_of, until
+from .loads import PATIENCE, Load, held, outcome_of, until
 
 
 @pytest.fixture
@@ -231,7 +231,7 @@ class TestFork:
         load = Load("parent")
         leader = threads.submit(flights.run, "key", load)
         assert load.started.wait(PATIENCE)
-        with flights._lock:  # as a thread of the parent may, at the moment of the fork
+        with held(flights._lock):  # as a thread of the parent may, at the moment of the fork
             child = os.fork()
             if child == 0:
                 flights.reset()
