@@ -171,7 +171,7 @@ def _open(server: ConnectionPool | Cluster) -> Channel | ClusterChannel:
 
 def _all_stores() -> list[LocalStore]:
     # Not those of one server alone: it may have several names, and letting go of too much is safe.
-    return [tier.store for tier in _tiers.values()]
+    return [tier.store for tier in tiers()]
 
 
 def aliases_of(tier: Tier) -> list[str]:

@@ -13,6 +13,7 @@ from django.test import override_settings
 
 from redis_optimizer.cache import TieredCache, registry
 from redis_optimizer.channel import CLIENT_NAME, Channel
+from redis_optimizer.core.store import LocalStore
 from tests.servers import wait_until
 
 from .caches import QUIET, channels, deaf, is_kept, keep, settle, tiered
@@ -66,6 +67,21 @@ def test_a_write_through_another_alias_on_the_same_keys_is_seen_at_once(url: str
         assert second.get("k") == 2
         second.delete("k")
         assert first.get("k") is None
+
+
+def test_a_write_is_not_disturbed_by_a_tier_that_is_made_meanwhile(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Meanwhile:
+        @property
+        def store(self) -> LocalStore:
+            return tiered(url, ready=False, prefix="u").tier.store
+
+    cache = tiered(url)
+    with monkeypatch.context() as added:
+        added.setitem(registry._tiers, "meanwhile", Meanwhile())  # type: ignore[arg-type]
+        cache.set("k", 1)
+    assert len(registry.tiers()) == 2
 
 
 @pytest.mark.parametrize("end", ["clear", "delete_pattern"])
