@@ -222,15 +222,18 @@ class TieredCache(Coroutines, CoherentCache):
         """Return the values known in the process, and the rest as final key -> key."""
         found: dict[Any, Any] = {}
         absent: dict[str, Any] = {}
+        hits = 0
         for key in keys:
             final = self._final(key, version)
             entry = self._store.find(final)
             if entry is None:
                 absent[final] = key
-            elif entry.load is not MISSING:
+                continue
+            hits += 1
+            if entry.load is not MISSING:
                 found[key] = thaw(entry.value, entry.load)
         if self._tier is not None:
-            self._tier.count_many(len(keys) - len(absent), sent=bool(absent))
+            self._tier.count_many(hits, sent=bool(absent))
         return found, absent
 
     def _read_many(

@@ -269,3 +269,14 @@ def test_the_numbers_add_up(cache: TieredCache) -> None:
     assert stats["coherence"] == "tracking"
     assert stats["staleness_bound"] == QUIET["MAX_STALENESS"]
     assert stats["bytes"] > 0
+
+
+def test_a_key_that_is_named_twice_is_no_hit(cache: TieredCache) -> None:
+    cache.set("k", 1)
+    settle(cache)
+    assert cache.get_many(["k", "k", "absent", "absent"]) == {"k": 1}
+    stats = cache.stats()
+    assert (stats["hits"], stats["misses"], stats["commands_avoided"]) == (0, 2, 0)
+    assert cache.get_many(["k", "k"]) == {"k": 1}
+    stats = cache.stats()
+    assert (stats["hits"], stats["commands_avoided"]) == (2, 1)
