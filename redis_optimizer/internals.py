@@ -10,7 +10,12 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from django.core.cache import caches
-from django.core.cache.backends.base import MEMCACHE_MAX_KEY_LENGTH, memcached_error_chars_re
+from django.core.cache.backends.base import (
+    MEMCACHE_MAX_KEY_LENGTH,
+    BaseCache,
+    default_key_func,
+    memcached_error_chars_re,
+)
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.utils.functional import LazyObject
@@ -23,6 +28,7 @@ __all__ = [
     "client_options",
     "client_servers",
     "csrf_token_noted",
+    "has_own_keys",
     "has_unread",
     "interrupt",
     "is_connected",
@@ -101,6 +107,17 @@ _find_odd: Callable[[str], object] = memcached_error_chars_re.search
 def is_warned_of(final: str) -> bool:
     """Tell whether Django warns of a key; it takes 2 us itself, which is longer than a hit."""
     return len(final) > MEMCACHE_MAX_KEY_LENGTH or _find_odd(final) is not None
+
+
+def has_own_keys(cache: Any) -> bool:
+    """Tell whether it is up to the site, and may change, what a cache makes of a key."""
+    kind = type(cache)
+    return (
+        cache.key_func is not default_key_func
+        or kind.make_key is not BaseCache.make_key
+        # One that is a property. Django sets them on the object.
+        or any(hasattr(kind, name) for name in ("key_prefix", "version"))
+    )
 
 
 def live_caches() -> list[tuple[str, Any]]:

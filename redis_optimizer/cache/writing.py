@@ -5,7 +5,7 @@ import functools
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any, ClassVar, Final
 
-from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache, default_key_func
+from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache
 from django_redis.cache import omit_exception
 from django_redis.client.default import DefaultClient
 from django_redis.exceptions import ConnectionInterrupted
@@ -21,7 +21,7 @@ from redis_optimizer.cache.signed import is_signed, signed
 from redis_optimizer.cache.tier import Tier
 from redis_optimizer.conf import get_settings
 from redis_optimizer.core.store import MISSING, LocalStore
-from redis_optimizer.internals import client_class, is_warned_of, set_client
+from redis_optimizer.internals import client_class, has_own_keys, is_warned_of, set_client
 
 __all__ = ["LONG", "MEDIUM", "SHORT", "CoherentCache", "can_have_tier"]
 
@@ -91,12 +91,7 @@ class CoherentCache(Remote):
         self._store = counted(self, self._tier.store if self._tier is not None else _CLOSED)
         self._entries = self._store.entries
         self._prefix = f"{self.key_prefix}:{self.version}:"
-        if (
-            self.key_func is default_key_func
-            and type(self).make_key is BaseCache.make_key
-            and client.make_key is DefaultClient.make_key
-            and vars(self).keys() >= _MAKES_KEYS  # else one is a property, and may change
-        ):
+        if not has_own_keys(self) and client.make_key is DefaultClient.make_key:
             self._plain_key = str
 
     def __setattr__(self, name: str, value: Any) -> None:

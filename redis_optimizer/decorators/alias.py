@@ -4,14 +4,16 @@ import logging
 import math
 import time
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
+from asgiref.sync import sync_to_async
 from django.core.cache import caches
 
 from redis_optimizer.core.kept import Kept
 from redis_optimizer.core.values import freeze, thaw
+from redis_optimizer.internals import has_own_keys
 
-__all__ = ["AliasPlace", "Box"]
+__all__ = ["AliasPlace", "Box", "Key"]
 
 MARK: Final = "redis_optimizer:cached:1"
 """Begins each stored value: what else there is under a key, or of another version, is a miss."""
@@ -49,6 +51,19 @@ class Box:
         return thaw(*self._copy)
 
 
+class Key(NamedTuple):
+    """A key, for one who asks.
+
+    Args:
+        name: What the cache is asked for.
+        final: What the cache makes of it, where that is up to the site, and so perhaps to who asks,
+            such as a tenant: then two of them are not to share what one loads. Else None.
+    """
+
+    name: str
+    final: str | None = None
+
+
 class AliasPlace:
     """A cache of the site as a place for values.
 
@@ -64,43 +79,60 @@ class AliasPlace:
         self.now: Callable[[], float] = time.time
         self._quiet_until = -math.inf
 
-    def get(self, key: str) -> Kept[Box] | None:
+    def key(self, name: str) -> Key:
+        """Return a key for the caller."""
+        try:
+            cache = caches[self.alias]
+            return Key(name, cache.make_key(name) if has_own_keys(cache) else None)
+        except Exception:  # nor will it be read then, which is logged
+            return Key(name)
+
+    async def akey(self, name: str) -> Key:
+        """Do as `key`, in the thread that Django keeps for what a site's own code may go by."""
+        try:
+            if not has_own_keys(caches[self.alias]):
+                return Key(name)
+        except Exception:
+            return Key(name)
+        return await sync_to_async(self.key)(name)
+
+    def get(self, key: Key) -> Kept[Box] | None:
         """Return what is kept under a key."""
         try:
-            return _opened(caches[self.alias].get(key))
+            return _opened(caches[self.alias].get(key.name))
         except Exception:
             self._log("read")
             return None
 
-    def put(self, key: str, kept: Kept[Box]) -> None:
+    def put(self, key: Key, kept: Kept[Box]) -> None:
         """Keep a value."""
         try:
-            caches[self.alias].set(key, _closed(kept), _timeout(kept))
+            caches[self.alias].set(key.name, _closed(kept), _timeout(kept))
         except Exception:
             self._log("written")
 
-    def drop(self, key: str) -> None:
+    def drop(self, key: Key) -> None:
         """Keep it no longer."""
-        caches[self.alias].delete(key)
+        caches[self.alias].delete(key.name)
 
-    async def aget(self, key: str) -> Kept[Box] | None:
+    async def aget(self, key: Key) -> Kept[Box] | None:
         """Do as `get`."""
         try:
-            return _opened(await caches[self.alias].aget(key))
+            return _opened(await caches[self.alias].aget(key.name))
         except Exception:
             self._log("read")
             return None
 
-    async def aput(self, key: str, kept: Kept[Box]) -> None:
+    async def aput(self, key: Key, kept: Kept[Box]) -> None:
         """Do as `put`."""
         try:
-            await caches[self.alias].aset(key, _closed(kept), _timeout(kept))
+            await caches[self.alias].aset(key.name, _closed(kept), _timeout(kept))
         except Exception:
             self._log("written")
 
-    async def adrop(self, key: str) -> None:
+    async def adrop(self, key: Key) -> None:
         """Do as `drop`."""
-        await caches[self.alias].adelete(key)
+        await caches[self.alias].adelete(key.name)
 
     def _log(self, what: str) -> None:
         now = time.monotonic()

@@ -7,7 +7,7 @@ from typing import Any, ParamSpec, Protocol, TypeVar, cast
 
 from redis_optimizer.core.keep import Keeper
 from redis_optimizer.core.kept import Found, Made
-from redis_optimizer.decorators.alias import AliasPlace, Box
+from redis_optimizer.decorators.alias import AliasPlace, Box, Key
 from redis_optimizer.decorators.arguments import CallKey
 from redis_optimizer.decorators.background import run_in_thread
 from redis_optimizer.decorators.limits import callable_or_none, seconds, title
@@ -64,7 +64,8 @@ def cached(
         vary: Called with the arguments, returns something that the result depends on besides.
         cache: The alias of the cache.
         early: Seconds before the end of `ttl` from which on a call renews the result in the
-            background, in a thread or a task, while all go on getting the one there is.
+            background, in a thread or a task, while all go on getting the one there is. Not where
+            the KEY_FUNCTION of the cache makes another key there than in the call.
         stale_if_error: Seconds after the end of `ttl` for which the result is returned if the
             function raises.
 
@@ -83,8 +84,9 @@ def cached(
             seconds(argument, value, name)
         if 0 < ttl <= early:
             raise ValueError(f"early of {name} must be less than its ttl, not {early!r}.")
+        place = AliasPlace(cache)
         keeper: Keeper[Box] = Keeper(
-            AliasPlace(cache),
+            place,
             name=name,
             stale_for=stale_if_error,
             early=early,
@@ -93,55 +95,86 @@ def cached(
         )
         make_key = CallKey(function, name, key, callable_or_none("vary", vary, name))
         wrap = _wrap_coroutine if inspect.iscoroutinefunction(function) else _wrap
-        return cast("Cached[P, R]", wrap(function, keeper, make_key, ttl))
+        return cast("Cached[P, R]", wrap(function, keeper, place, make_key, ttl))
 
     return decorate
 
 
-def _wrap(function: Any, keeper: Keeper[Box], make_key: CallKey, ttl: float) -> Any:
-    def make(args: Any, kwargs: Any) -> Made[Box]:
-        return Made(Box(function(*args, **kwargs)), ttl)
+def _wrap(
+    function: Any, keeper: Keeper[Box], place: AliasPlace, make_key: CallKey, ttl: float
+) -> Any:
+    def key_of(args: Any, kwargs: Any) -> Key:
+        return place.key(make_key(args, kwargs))
+
+    def get(args: Any, kwargs: Any, key: Key, *, now: bool = False) -> Any:
+        def make() -> Made[Box]:
+            _ensure_same(key, place.key(key.name))
+            return Made(Box(function(*args, **kwargs)), ttl)
+
+        return _value(keeper.get(key, make, now=now))
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
         if not (ttl and is_on("endpoints")):
             return function(*args, **kwargs)
-        return _value(keeper.get(make_key(args, kwargs), lambda: make(args, kwargs)))
+        return get(args, kwargs, key_of(args, kwargs))
 
     def invalidate(*args: Any, **kwargs: Any) -> None:
-        keeper.drop(make_key(args, kwargs))
+        keeper.drop(key_of(args, kwargs))
 
     def refresh(*args: Any, **kwargs: Any) -> Any:
         if not (ttl and is_on("endpoints")):
             return function(*args, **kwargs)
-        key = make_key(args, kwargs)
+        key = key_of(args, kwargs)
         keeper.void(key)  # what a call under way has read may be what the caller has changed
-        return _value(keeper.get(key, lambda: make(args, kwargs), now=True))
+        return get(args, kwargs, key, now=True)
 
     return _with(call, keeper, invalidate, refresh)
 
 
-def _wrap_coroutine(function: Any, keeper: Keeper[Box], make_key: CallKey, ttl: float) -> Any:
-    async def make(args: Any, kwargs: Any) -> Made[Box]:
-        return Made(Box(await function(*args, **kwargs)), ttl)
+def _wrap_coroutine(
+    function: Any, keeper: Keeper[Box], place: AliasPlace, make_key: CallKey, ttl: float
+) -> Any:
+    async def key_of(args: Any, kwargs: Any) -> Key:
+        return await place.akey(make_key(args, kwargs))
+
+    async def get(args: Any, kwargs: Any, key: Key, *, now: bool = False) -> Any:
+        async def make() -> Made[Box]:
+            _ensure_same(key, await place.akey(key.name))
+            return Made(Box(await function(*args, **kwargs)), ttl)
+
+        return _value(await keeper.aget(key, make, now=now))
 
     @functools.wraps(function)
     async def call(*args: Any, **kwargs: Any) -> Any:
         if not (ttl and is_on("endpoints")):
             return await function(*args, **kwargs)
-        return _value(await keeper.aget(make_key(args, kwargs), lambda: make(args, kwargs)))
+        return await get(args, kwargs, await key_of(args, kwargs))
 
     async def invalidate(*args: Any, **kwargs: Any) -> None:
-        await keeper.adrop(make_key(args, kwargs))
+        await keeper.adrop(await key_of(args, kwargs))
 
     async def refresh(*args: Any, **kwargs: Any) -> Any:
         if not (ttl and is_on("endpoints")):
             return await function(*args, **kwargs)
-        key = make_key(args, kwargs)
+        key = await key_of(args, kwargs)
         keeper.void(key)
-        return _value(await keeper.aget(key, lambda: make(args, kwargs), now=True))
+        return await get(args, kwargs, key, now=True)
 
     return _with(call, keeper, invalidate, refresh)
+
+
+def _ensure_same(key: Key, here: Key) -> None:
+    """Refuse to make a value in the name of another one than who asked.
+
+    Raises:
+        RuntimeError: the cache makes another key here, in the background of a call.
+    """
+    if key.final is not None and key != here:
+        raise RuntimeError(
+            "The KEY_FUNCTION of the cache makes another key in the background of a call than in "
+            "the call itself: a function that is kept there cannot be renewed `early`."
+        )
 
 
 def _with(call: Any, keeper: Keeper[Box], invalidate: Any, refresh: Any) -> Any:

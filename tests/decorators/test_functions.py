@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from asgiref.sync import iscoroutinefunction
+from asgiref.sync import ThreadSensitiveContext, iscoroutinefunction, sync_to_async
 from django.core.cache import caches
 from django.test import override_settings
 from django.utils import translation
@@ -44,12 +44,25 @@ def _caches(server: EmbeddedServer) -> Iterator[None]:
             "plain": django_redis,
             "json": {**django_redis, "OPTIONS": json},
             "down": {**django_redis, **down},
+            "tenants": {**BACKENDS["locmem"], "KEY_FUNCTION": f"{__name__}.of_a_tenant"},
         }
     ):
         calls.clear()
         for alias in ("local", "locmem"):
             caches[alias].clear()
         yield
+
+
+here = threading.local()
+
+
+def of_a_tenant(key: str, prefix: str, version: int) -> str:
+    """Make a key as multi-tenant sites do, by what the thread works for."""
+    return f"{here.tenant}:{key}"
+
+
+def become(tenant: str) -> None:
+    here.tenant = tenant
 
 
 KEEPING = ["default", "plain", "json", "local", "locmem"]
@@ -365,6 +378,69 @@ class TestSharing:
         results = await asyncio.gather(*tasks)
         assert load.calls == 1
         assert len({id(result) for result in results}) == 200
+
+
+class TestTenants:
+    """Of those whose final keys differ, none gets what another one makes."""
+
+    def test_callers_do_not_share_a_call(self) -> None:
+        both = threading.Barrier(2)
+
+        @cached(60, cache="tenants")
+        def result() -> str:
+            both.wait(PATIENCE)
+            return str(here.tenant)
+
+        def ask(tenant: str) -> list[str]:
+            become(tenant)
+            return [result(), result()]
+
+        with ThreadPoolExecutor(2) as pool:
+            assert list(pool.map(ask, "ab")) == [["a", "a"], ["b", "b"]]
+
+    async def test_coroutines_do_not_share_one_either(self) -> None:
+        both = asyncio.Barrier(2)
+
+        @cached(60, cache="tenants")
+        async def result() -> str:
+            await asyncio.wait_for(both.wait(), PATIENCE)
+            return await sync_to_async(lambda: str(here.tenant))()
+
+        async def ask(tenant: str) -> list[str]:
+            async with ThreadSensitiveContext():  # as Django does for each request
+                await sync_to_async(become)(tenant)
+                return [await result(), await result()]
+
+        assert await asyncio.gather(ask("a"), ask("b")) == [["a", "a"], ["b", "b"]]
+
+    def test_one_forgets_its_own_alone(self) -> None:
+        @cached(60, cache="tenants")
+        def result() -> int:
+            calls[here.tenant] += 1
+            return calls[here.tenant]
+
+        for tenant in "ab":
+            become(tenant)
+            assert result() == 1
+        result.invalidate()
+        assert result() == 2
+        become("a")
+        assert result() == 1
+
+    def test_what_is_renewed_in_the_background_is_nobody_elses(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        @cached(60, cache="tenants", early=20)
+        def result() -> str:
+            calls["all"] += 1
+            return str(here.tenant)
+
+        become("a")
+        assert result() == "a"
+        age(result, 41)
+        assert result() == "a"
+        until(lambda: "cannot be renewed `early`" in caplog.text)
+        assert calls["all"] == 1
 
 
 class TestEarly:
