@@ -5,7 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-SOURCE = Path(__file__).resolve().parent.parent / "redis_optimizer" / "checks"
+import redis_optimizer
+
+SOURCE = Path(redis_optimizer.__file__).parent / "checks"
 KINDS = ("Error", "Warning")
 LEFT_OUT = "…"  # what a message names when it is made
 

@@ -10,17 +10,20 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import fields
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import pytest
 from django.core.management import load_command_class
 
+import redis_optimizer
 from redis_optimizer.cache.options import Options
 from redis_optimizer.conf import Settings
 from tests.docs.pages import DOCS, ROOT, all_pages, find_blocks, read_blocks
 
+PACKAGE = Path(redis_optimizer.__file__).parent
 PAGES = all_pages()
-COMMANDS = {path.stem for path in (ROOT / "redis_optimizer/management/commands").glob("r*.py")}
+COMMANDS = {path.stem for path in (PACKAGE / "management/commands").glob("r*.py")}
 COMMAND = re.compile(
     r"(manage\.py[ \n]+)?(redis_optimizer_[a-z]+)((?:[ \n]+(?:--?[a-z][\w-]*|[\w./'\"]+))*)"
 )
@@ -94,7 +97,7 @@ def test_what_is_imported_from_the_package_is_there(page: str) -> None:
                 "redis_optimizer"
             ):
                 # Not imported: the admin, for one, is not installed in these tests.
-                path = ROOT.joinpath(*str(node.module).split("."))
+                path = PACKAGE.joinpath(*str(node.module).split(".")[1:])
                 files = (path.with_suffix(".py"), path / "__init__.py")
                 source = "".join(file.read_text() for file in files if file.exists())
                 for alias in node.names:
@@ -133,9 +136,7 @@ def _options(parser: argparse.ArgumentParser) -> Iterator[str]:
 
 @each_page
 def test_ids_of_system_checks_are_ones_that_there_are(page: str) -> None:
-    source = "".join(
-        path.read_text() for path in (ROOT / "redis_optimizer" / "checks").glob("*.py")
-    )
+    source = "".join(path.read_text() for path in (PACKAGE / "checks").glob("*.py"))
     assert {*CHECK_ID.findall(PAGES[page])} <= {*CHECK_ID.findall(source)}
 
 
@@ -179,9 +180,7 @@ def test_the_page_of_settings_is_made_of_them() -> None:
 def test_the_page_of_system_checks_has_all_of_them() -> None:
     scope = runpy.run_path(str(DOCS / "found_checks.py"))
     found = scope["find_checks"]()
-    source = "".join(
-        path.read_text() for path in (ROOT / "redis_optimizer" / "checks").glob("*.py")
-    )
+    source = "".join(path.read_text() for path in (PACKAGE / "checks").glob("*.py"))
     ids = [check.id.removeprefix("redis_optimizer.") for check in found]
     assert set(ids) == {*CHECK_ID.findall(source)}
     assert len(set(ids)) == len(ids)
