@@ -1,4 +1,6 @@
-"""uWSGI: it forks in C, where Python learns nothing of it, and runs threads only if told to."""
+"""uWSGI: it forks in C, where Python learns nothing of it, runs threads only if told to, and ends a
+process amid a request without its exit functions unless it is told to wait.
+"""
 
 import importlib
 import logging
@@ -14,13 +16,17 @@ logger = logging.getLogger("redis_optimizer")
 NO: Final = (False, None, b"false", b"off", b"no", b"0")
 """What an option holds that is switched off."""
 
+GRACEFUL: Final = "gracefully_kill_them_all"
+"""What uWSGI does to stop as soon as no request runs."""
+
 _server: Any = None  # its module, which only a process of uWSGI can import
 _has_threads = True
+_is_graceful = True
 
 
 def prepare() -> None:
-    """Make ready for its forks, where this process is uWSGI's; say so if it runs no threads."""
-    global _server, _has_threads
+    """Make ready for its forks, where this process is uWSGI's; say so if jobs cannot wait."""
+    global _server, _has_threads, _is_graceful
     # It puts its module there before it loads a site. To import that name elsewhere would take a
     # file or directory of the site's own for it.
     module = sys.modules.get("uwsgi")
@@ -28,10 +34,17 @@ def prepare() -> None:
         return
     _server = module
     _has_threads = _runs_threads(_server.opt)
+    _is_graceful = _stops_gracefully(_server.opt)
     if not _has_threads:
         logger.warning(
             "uWSGI runs no threads, so that nothing is kept in process and each job is sent at "
             "once. Set enable-threads = true."
+        )
+    elif not _is_graceful:
+        logger.warning(
+            "uWSGI is not told to stop gracefully: it would end a process amid a request, and the "
+            "jobs that wait there would be lost. So each job is sent at once. Set "
+            "hook-master-start = unix_signal:15 gracefully_kill_them_all."
         )
     _watch_forks()
 
@@ -44,15 +57,23 @@ def has_threads() -> bool:
 def can_wait() -> bool:
     """Tell whether this process will send later what it is given now.
 
-    One without threads will not, nor will uWSGI's main process, which has none and no end that
-    Python learns of.
+    One without threads will not, nor one that may be ended amid a request (uWSGI's
+    ``uwsgi_python_atexit`` then runs nothing of Python's), nor will uWSGI's main process, which has
+    no threads and no end that Python learns of.
     """
-    return _server is None or (_has_threads and _server.worker_id() > 0)
+    return _server is None or (_has_threads and _is_graceful and _server.worker_id() > 0)
 
 
 def _runs_threads(options: Any) -> bool:
     # More than one thread for requests brings them all.
     return options.get("enable-threads") not in NO or int(options.get("threads", 0)) > 1
+
+
+def _stops_gracefully(options: Any) -> bool:
+    hook = options.get("hook-master-start", b"")  # the last one, where there are several
+    text = hook.decode(errors="replace") if isinstance(hook, bytes) else str(hook)
+    # By a FIFO the site may stop as it likes.
+    return GRACEFUL in text or options.get("master-fifo") not in NO
 
 
 def _watch_forks() -> None:

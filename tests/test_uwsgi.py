@@ -17,13 +17,17 @@ pytestmark = pytest.mark.filterwarnings("error")
 def put_back(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(uwsgi, "_server", None)
     monkeypatch.setattr(uwsgi, "_has_threads", True)
+    monkeypatch.setattr(uwsgi, "_is_graceful", True)
     monkeypatch.setattr(forks, "_in_child", [])
     monkeypatch.setitem(sys.modules, "uwsgidecorators", None)  # cannot be imported
 
 
+GRACEFUL = {"hook-master-start": b"unix_signal:15 gracefully_kill_them_all"}
+
+
 def run_under(monkeypatch: pytest.MonkeyPatch, worker: int = 1, **options: Any) -> SimpleNamespace:
-    """Make this process look like one of uWSGI's."""
-    given = {name.replace("_", "-"): value for name, value in options.items()}
+    """Make this process look like one of uWSGI's, which stops gracefully unless it is told not."""
+    given = GRACEFUL | {name.replace("_", "-"): value for name, value in options.items()}
     server = SimpleNamespace(opt=given, worker_id=lambda: worker)
     monkeypatch.setitem(sys.modules, "uwsgi", server)
     uwsgi.prepare()
@@ -53,6 +57,21 @@ def test_without_threads_they_cannot_and_the_log_names_the_option(
     assert not uwsgi.has_threads()
     assert not uwsgi.can_wait()
     assert "Set enable-threads = true." in caplog.text
+
+
+@pytest.mark.parametrize("hook", [b"", b"chdir:/", None])
+def test_where_a_request_may_be_cut_off_they_cannot_either(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, hook: Any
+) -> None:
+    run_under(monkeypatch, threads=b"2", hook_master_start=hook)
+    assert uwsgi.has_threads()
+    assert not uwsgi.can_wait()
+    assert "Set hook-master-start = unix_signal:15 gracefully_kill_them_all." in caplog.text
+
+
+def test_by_a_fifo_a_site_may_stop_gracefully(monkeypatch: pytest.MonkeyPatch) -> None:
+    run_under(monkeypatch, threads=b"2", hook_master_start=b"", master_fifo=b"/run/site.fifo")
+    assert uwsgi.can_wait()
 
 
 def test_what_a_site_has_of_that_name_is_not_the_server(

@@ -43,6 +43,7 @@ GUNICORN = (
 UWSGI = (
     *(program("uwsgi"), "--http-socket", "127.0.0.1:PORT", "--module", "tests.processes.site.wsgi"),
     *("--master", "--processes", "2", "--die-on-term"),
+    *("--hook-master-start", "unix_signal:15 gracefully_kill_them_all"),
 )
 FOR_ALL = 60  # seconds until each process has done something
 PREFIX = "site"

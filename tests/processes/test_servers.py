@@ -1,7 +1,10 @@
 """Every web server: the same page, the same promises."""
 
 import itertools
+import signal
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 import redis
@@ -20,7 +23,7 @@ from tests.processes.served import (
     trouble,
 )
 from tests.servers import wait_until
-from tests.tasks.processes import Site
+from tests.tasks.processes import STOP, Site
 
 pytestmark = pytest.mark.slow
 
@@ -112,6 +115,45 @@ def test_a_site_under(name: str, site: Site, server: EmbeddedServer, admin: redi
         wait_until(running.is_gone)
         assert labels(admin) == sorted([*sent, *at_once])
         assert trouble(running.log, *kind.allowed) == []
+
+
+@pytest.mark.parametrize("options", [("--enable-threads",), ("--threads", "4", "--lazy-apps")])
+def test_uwsgi_that_stops_amid_a_request_sends_what_waits(
+    site: Site, admin: redis.Redis, options: tuple[str, ...], tmp_path: Path
+) -> None:
+    if not has_package("pyuwsgi"):
+        go_without("pyuwsgi is not installed: it comes with the extra [test]")
+    gate = tmp_path / "gate"
+    with served(site, (*UWSGI, *options)) as running, ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(running.get, f"/send-slowly/job/?gate={gate}")
+        wait_until(gate.with_suffix(".reached").exists)
+        assert labels(admin) == []
+        running.process.send_signal(signal.SIGTERM)
+        wait_until(lambda: "graceful shutdown" in running.log)
+        gate.touch()
+        assert answer.result(STOP)["value"] is None
+        assert running.process.wait(STOP) == 0
+        wait_until(running.is_gone)
+    assert labels(admin) == ["job"]
+
+
+def test_uwsgi_that_would_not_wait_for_a_request_keeps_no_job_waiting(
+    site: Site, server: EmbeddedServer, admin: redis.Redis
+) -> None:
+    if not has_package("pyuwsgi"):
+        go_without("pyuwsgi is not installed: it comes with the extra [test]")
+    command = (*UWSGI[: UWSGI.index("--hook-master-start")], "--enable-threads")
+    with served(site, command) as running:
+        running.get("/write/first/")
+        running.wait_all(lambda answer: answer["kept"] and answer["value"] == "first")
+        with reads(server) as commands:
+            assert {running.get("/page/")["value"] for _ in range(4)} == {"first"}
+        assert commands == []
+        running.get("/send/job/")
+        assert labels(admin) == ["job"]
+        assert running.stop() == 0
+        wait_until(running.is_gone)
+    assert "Set hook-master-start = unix_signal:15 gracefully_kill_them_all." in running.log
 
 
 def test_uwsgi_without_threads_keeps_nothing_waiting(

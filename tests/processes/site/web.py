@@ -2,6 +2,8 @@
 
 import os
 import threading
+import time
+from pathlib import Path
 
 from django.core.cache import cache
 from django.http import JsonResponse
@@ -57,10 +59,21 @@ def send_soon(request, label):
     return _answer(None)
 
 
+def send_slowly(request, label):
+    """Send a job that waits until this process ends, and do not end before there is a file."""
+    buffered.delay(label)
+    gate = Path(request.GET["gate"])
+    gate.with_suffix(".reached").touch()
+    while not gate.exists():
+        time.sleep(0.01)
+    return _answer(None)
+
+
 urlpatterns = [
     path("page/", page),
     path("async-page/", async_page),
     path("write/<str:value>/", write),
     path("send/<str:label>/", send),
     path("send-soon/<str:label>/", send_soon),
+    path("send-slowly/<str:label>/", send_slowly),
 ]
