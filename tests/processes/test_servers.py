@@ -125,6 +125,8 @@ def test_uwsgi_that_stops_amid_a_request_sends_what_waits(
         go_without("pyuwsgi is not installed: it comes with the extra [test]")
     gate = tmp_path / "gate"
     with served(site, (*UWSGI, *options)) as running, ThreadPoolExecutor(1) as pool:
+        # uWSGI may wait for ever for a process that was to stop while it loaded the site.
+        running.wait_all(lambda answer: True)
         answer = pool.submit(running.get, f"/send-slowly/job/?gate={gate}")
         wait_until(gate.with_suffix(".reached").exists)
         assert labels(admin) == []
