@@ -25,6 +25,7 @@ def test_every_size_is_measured() -> None:
     assert {size: each["django-redis"] for size, each in fleets.items()} == {"1": 1000, "2": 1000}
     assert 0 < fleets["2"]["TieredCache"] < 1000
     assert list(hits) == ["1000", "2000"]
+    assert list(hits["2000"]) == ["the same 1,000", "any of them", "a dict, any"]
     assert list(jobs) == ["1", "10", "20"]
     # The question and its INFO, and an answer of each process, the one that asks included.
     assert {size: each["commands"] for size, each in questions.items()} == {"1": 4, "2": 5}
