@@ -55,7 +55,7 @@ class Link:
     def __init__(self, connection: AbstractConnection, pool: ConnectionPool, protocol: int) -> None:
         self._connection = connection
         self._pool = pool
-        self._encoding: str = pool.get_encoder().encoding  # by which the keys are sent
+        self._encoding = _encoding_of_keys(connection, pool)
         self.protocol = protocol
         self.received = 0
         """Messages that were read so far."""
@@ -331,6 +331,17 @@ class Link:
 
     def _text(self, key: bytes) -> str:
         return key.decode(self._encoding, "surrogateescape")
+
+
+def _encoding_of_keys(connection: AbstractConnection, pool: ConnectionPool) -> str:
+    """Return by what keys are sent: UTF-8 wherever hiredis packs them, whatever the pool says."""
+    witness = "\N{KEY}"  # which no other encoding has as these bytes
+    try:
+        packed = b"".join(connection.pack_command("GET", witness))
+    except UnicodeEncodeError:
+        packed = b""
+    encoding: str = pool.get_encoder().encoding
+    return "utf-8" if witness.encode() in packed else encoding
 
 
 def _said(info: bytes | str) -> str:

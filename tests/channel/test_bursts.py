@@ -31,6 +31,9 @@ class Wire:
         self.waits = 0
         """How often somebody waited for a message."""
 
+    def pack_command(self, *args: str) -> list[bytes]:
+        return [arg.encode() for arg in args]
+
     def can_read(self, timeout: float) -> bool:
         if not self.arrivals:
             self.looks += 1
