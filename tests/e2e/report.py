@@ -10,8 +10,13 @@ from .plan import TIERED, Plan
 
 # What a call may raise while the server is away, by its name.
 OUTAGES = {"BusyLoadingError", "ConnectionError", "ConnectionInterrupted", "TimeoutError"}
-# And while a cluster changes.
-MOVES = {"ClusterDownError", "ClusterUnavailable", "TryAgainError"}
+# And while a cluster changes; redis-py 6.4 changes its list of a slot's nodes without a lock.
+MOVES = {
+    "ClusterDownError",
+    "ClusterUnavailable",
+    "TryAgainError",
+    "ValueError in redis/cluster.py",
+}
 
 
 @dataclass

@@ -6,6 +6,7 @@ import faulthandler
 import pickle
 import random
 import time
+import traceback
 from math import inf
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
@@ -58,7 +59,7 @@ class Visitor(Thread):
             try:
                 calls[name](cache)
             except Exception as error:
-                self.history.errors[type(error).__name__] += 1
+                self.history.errors[name_of(error)] += 1
                 time.sleep(AFTER_ERROR)
 
     # Each of the keys holds one kind of value
@@ -131,6 +132,15 @@ class Visitor(Thread):
         key = self.any_key()
         with Noted(self.history, {key: ABSENT}):
             cache.delete(f"k{key}")
+
+
+def name_of(error: Exception) -> str:
+    """Return what an error is called; of a mistake in a program, also in which file it is."""
+    name = type(error).__name__
+    if type(error).__module__ != "builtins" or isinstance(error, OSError):
+        return name
+    innermost = Path(traceback.extract_tb(error.__traceback__)[-1].filename)
+    return f"{name} in {innermost.parent.name}/{innermost.name}"
 
 
 class Noted:
