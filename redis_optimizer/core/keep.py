@@ -67,13 +67,20 @@ class Keeper(Generic[T]):
         _keepers.add(self)
 
     def get(
-        self, key: Hashable, make: Callable[[], Made[T]], *, max_age: float = inf, now: bool = False
+        self,
+        key: Hashable,
+        make: Callable[[], Made[T]],
+        *,
+        renew: Callable[[], Made[T]] | None = None,
+        max_age: float = inf,
+        now: bool = False,
     ) -> Found[T]:
         """Return the value of a key: kept, or made by this call or by one that is under way.
 
         Args:
             key: Of the value.
             make: Makes it.
+            renew: Makes it in the background; as `make` does, where it is None.
             max_age: Seconds that it may be old.
             now: Make it whatever is kept.
 
@@ -86,7 +93,7 @@ class Keeper(Generic[T]):
             found = self._judge(kept, max_age)
             if found is not None:
                 if self.early and self._claims(key, kept, found):
-                    self._begin_renewal(key, make)
+                    self._begin_renewal(key, renew or make)
                 return found
         leads = False
 
@@ -107,6 +114,7 @@ class Keeper(Generic[T]):
         key: Hashable,
         make: Callable[[], Awaitable[Made[T]]],
         *,
+        renew: Callable[[], Awaitable[Made[T]]] | None = None,
         max_age: float = inf,
         now: bool = False,
     ) -> Found[T]:
@@ -117,7 +125,7 @@ class Keeper(Generic[T]):
             found = self._judge(kept, max_age)
             if found is not None:
                 if self.early and self._claims(key, kept, found):
-                    task = asyncio.create_task(self._arenew(key, make))
+                    task = asyncio.create_task(self._arenew(key, renew or make))
                     self._tasks.add(task)
                     task.add_done_callback(self._tasks.discard)
                 return found

@@ -108,10 +108,13 @@ def _wrap(
 
     def get(args: Any, kwargs: Any, key: Key, *, now: bool = False) -> Any:
         def make() -> Made[Box]:
-            _ensure_same(key, place.key(key.name))
             return Made(Box(function(*args, **kwargs)), ttl)
 
-        return _value(keeper.get(key, make, now=now))
+        def renew() -> Made[Box]:
+            _ensure_same(key, place.key(key.name))
+            return make()
+
+        return _value(keeper.get(key, make, renew=renew, now=now))
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
@@ -140,10 +143,13 @@ def _wrap_coroutine(
 
     async def get(args: Any, kwargs: Any, key: Key, *, now: bool = False) -> Any:
         async def make() -> Made[Box]:
-            _ensure_same(key, await place.akey(key.name))
             return Made(Box(await function(*args, **kwargs)), ttl)
 
-        return _value(await keeper.aget(key, make, now=now))
+        async def renew() -> Made[Box]:
+            _ensure_same(key, await place.akey(key.name))
+            return await make()
+
+        return _value(await keeper.aget(key, make, renew=renew, now=now))
 
     @functools.wraps(function)
     async def call(*args: Any, **kwargs: Any) -> Any:

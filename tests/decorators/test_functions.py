@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from asgiref.sync import ThreadSensitiveContext, iscoroutinefunction, sync_to_async
+from django.conf import settings
 from django.core.cache import caches
 from django.test import override_settings
 from django.utils import translation
@@ -426,6 +427,21 @@ class TestTenants:
         assert result() == 2
         become("a")
         assert result() == 1
+
+    def test_a_key_that_changes_during_the_call_is_no_error(self) -> None:
+        @cached(60, cache="tenants")
+        def result() -> str:
+            return str(here.tenant)
+
+        def change(key: str, prefix: str, version: int) -> str:
+            calls["keys"] += 1
+            return f"{calls['keys']}:{key}"  # as by the time of day
+
+        with override_settings(
+            CACHES={**settings.CACHES, "tenants": {**BACKENDS["locmem"], "KEY_FUNCTION": change}}
+        ):
+            become("a")
+            assert result() == "a"
 
     def test_what_is_renewed_in_the_background_is_nobody_elses(
         self, caplog: pytest.LogCaptureFixture
