@@ -13,7 +13,7 @@ from kombu.exceptions import ChannelError, OperationalError
 
 from redis_optimizer.core.buffer import JobBuffer
 from redis_optimizer.core.forks import join_thread
-from redis_optimizer.tasks.kinds import Kind, Terms
+from redis_optimizer.tasks.kinds import Kind, Terms, message_size
 from redis_optimizer.tasks.kombu import PartlySent
 from redis_optimizer.tasks.losses import report
 from redis_optimizer.tasks.message import Message
@@ -121,12 +121,13 @@ class Outbox:
             kombu.exceptions.OperationalError: when too many wait for a broker that does not
                 answer; the job is not taken.
         """
+        size = message_size(message)
         with self._wake:
-            has_room = self._shelf.has_room(message) or self._shelf.backoff(kind).is_waiting
+            has_room = self._shelf.has_room(size) or self._shelf.backoff(kind).is_waiting
         if not has_room:
             self.flush(force=True) if may_wait() else self.hand_over(timeout=0)
         with self._wake:
-            buffer = self._shelf.add(kind, terms, message)
+            buffer = self._shelf.add(kind, terms, message, size)
             if not self._ensure_thread() and (len(buffer) == 1 or self.is_closing):
                 self._wake.notify_all()  # it may be the next that is due
 

@@ -35,24 +35,22 @@ class Shelf:
         self._backoffs: dict[Celery, Backoff] = {}  # an app has one broker
         self._retry: float | None = None
 
-    def has_room(self, message: Message) -> bool:
-        """Tell whether a job can be taken."""
-        size = message_size(message)
+    def has_room(self, size: int) -> bool:
+        """Tell whether a job of so many bytes can be taken."""
         return len(self.jobs) < self._max_jobs and self.bytes + size <= self._max_bytes
 
-    def add(self, kind: Kind, terms: Terms, message: Message) -> JobBuffer[Message]:
-        """Take a job, and return the buffer that it is in.
+    def add(self, kind: Kind, terms: Terms, message: Message, size: int) -> JobBuffer[Message]:
+        """Take a job of so many bytes, and return the buffer that it is in.
 
         Raises:
             kombu.exceptions.OperationalError: when there are too many; it is not taken.
         """
-        if not self.has_room(message):
+        if not self.has_room(size):
             raise OperationalError(
                 f"{len(self.jobs)} jobs wait for the broker, which does not take them: no more "
                 "are held (REDIS_OPTIMIZER['MAX_BUFFERED'] and ['MAX_BUFFERED_BYTES'])."
             )
         buffer = self._buffer(kind, terms)
-        size = message_size(message)
         # Two jobs may be given one id; both are sent.
         id = message.id if message.id not in self.jobs else uuid()
         buffer.add(id, message, size)
