@@ -23,9 +23,10 @@ from redis_optimizer.tasks.celery_internals import has_own_tracer, receivers_of
 from redis_optimizer.tasks.counts import counter
 from redis_optimizer.tasks.ends import begin_together
 from redis_optimizer.tasks.kinds import DEDUP_HEADER
+from redis_optimizer.tasks.message import Arguments
 from redis_optimizer.tasks.pace import MOMENT
 from redis_optimizer.tasks.packed import Part
-from redis_optimizer.tasks.parts import About, Arguments, Parts
+from redis_optimizer.tasks.parts import About, Parts
 
 __all__ = ["NOT_BEGUN", "UNREADABLE", "run_call"]
 

@@ -4,10 +4,11 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from celery import Celery
+from celery.app.task import Context
 
 from redis_optimizer.tasks import batching
 from redis_optimizer.tasks.kinds import DEDUP_HEADER
-from redis_optimizer.tasks.message import Message
+from redis_optimizer.tasks.message import Message, decode
 
 __all__ = ["install_results", "result_class"]
 
@@ -71,7 +72,10 @@ class SendsFirst:
         if key := message.headers.get(DEDUP_HEADER):
             release(self.app, key, self.id)
         self.backend.mark_as_revoked(
-            self.id, "revoked", store_result=not message.headers.get("ignore_result")
+            self.id,
+            "revoked",
+            request=_request(message),
+            store_result=not message.headers.get("ignore_result"),
         )
 
 
@@ -92,6 +96,25 @@ class SendsAllFirst:
         """Send what waits here, wait for all results and return them."""
         batching.flush_all()
         return super().join_native(*args, **kwargs)  # type: ignore[misc]
+
+
+def _request(message: Message) -> Context:
+    """Return what a worker would tell the backend of a job: its chord must hear of it, too."""
+    args, kwargs, embed = decode(
+        message.body,
+        message.content_type,
+        message.content_encoding,
+        message.headers.get("compression"),
+        accept={message.content_type},  # this process wrote it
+    )
+    return Context(
+        message.headers,
+        reply_to=message.properties.get("reply_to"),
+        correlation_id=message.properties.get("correlation_id"),
+        args=args,
+        kwargs=kwargs,
+        **embed,
+    )
 
 
 def result_class(app: Celery) -> type[Any]:

@@ -1,9 +1,16 @@
 """A job as it leaves the process."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Any
 
-__all__ = ["Message"]
+from kombu.compression import decompress
+from kombu.serialization import loads
+
+__all__ = ["Arguments", "Message", "decode"]
+
+Arguments = tuple[list[Any], dict[str, Any], dict[str, Any]]
+"""What a job is called with, by position and by name, and what is to follow it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,3 +52,28 @@ class Message:
             headers=self.headers | {"redelivered": True},
             properties=self.properties | {"delivery_info": {"redelivered": True}},
         )
+
+
+def decode(
+    body: str | bytes,
+    content_type: str,
+    content_encoding: str,
+    compression: str | None,
+    accept: Collection[str] | None,
+) -> Arguments:
+    """Return what the body of a job holds.
+
+    Args:
+        body: See :class:`Message`.
+        content_type: See :class:`Message`.
+        content_encoding: See :class:`Message`.
+        compression: The header of that name; None where the body is not compressed.
+        accept: Content types that may be decoded, as kombu prepares them.
+
+    Raises:
+        Exception: It cannot be decoded.
+    """
+    if compression and isinstance(body, bytes):
+        body = decompress(body, compression)
+    args, kwargs, embed = loads(body, content_type, content_encoding, accept=accept)
+    return args, kwargs, embed or {}

@@ -4,15 +4,13 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from celery import Celery
-from kombu.compression import decompress
-from kombu.serialization import loads, prepare_accept_content
+from kombu.serialization import prepare_accept_content
 
+from redis_optimizer.tasks.message import Arguments, decode
 from redis_optimizer.tasks.opened import delivered_with
 from redis_optimizer.tasks.packed import Jobs, Part
 
 __all__ = ["About", "Parts"]
-
-Arguments = tuple[list[Any], dict[str, Any], dict[str, Any]]
 
 
 class About(NamedTuple):
@@ -57,17 +55,14 @@ class Parts:
         """
         if given := self._given.get(place):
             return given["args"], given["kwargs"], given
-        jobs, body = self.jobs, self.jobs.body(place)
-        compression = jobs.header(place, "compression")
-        if compression and isinstance(body, bytes):
-            body = decompress(body, compression)
-        args, kwargs, embed = loads(
-            body,
+        jobs = self.jobs
+        return decode(
+            jobs.body(place),
             jobs.field(place, "content_type"),
             jobs.field(place, "content_encoding"),
-            accept=self._accept,
+            jobs.header(place, "compression"),
+            self._accept,
         )
-        return args, kwargs, embed or {}
 
     def request(self, place: int, arguments: Arguments) -> dict[str, Any]:
         """Return what Celery's tracer takes as the request of a job."""

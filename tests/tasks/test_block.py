@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import redis
 from asgiref.sync import sync_to_async
-from celery import Celery, current_app, group
+from celery import Celery, chord, current_app, group
 from celery.signals import before_task_publish
 from django.test import override_settings
 
@@ -264,6 +264,20 @@ def test_a_job_may_be_revoked_inside(plain: Any, admin: redis.Redis) -> None:
     with batch():
         plain.apply_async(ignore_result=False).revoke()
     assert ids(admin) == []
+
+
+@pytest.mark.parametrize("options", [{}, {"compression": "zlib"}, {"serializer": "pickle"}])
+def test_a_chord_hears_of_members_that_are_revoked_inside(
+    plain: Any, admin: redis.Redis, options: dict[str, str]
+) -> None:
+    with batch():
+        members = [plain.s(number).set(ignore_result=False, **options) for number in range(2)]
+        result = chord(members, plain.s().set(ignore_result=False))()
+        for member in result.parent.results:
+            member.revoke()
+    assert ids(admin) == []
+    assert result.state == "FAILURE"
+    assert "TaskRevokedError" in str(result.result)
 
 
 def test_what_cannot_be_sent_is_sent_later_and_raises_nothing(
