@@ -117,7 +117,7 @@ def _wrong_with(alias: str) -> str:
         options = Options.from_params(given)
     except (ImportError, ImproperlyConfigured):  # said by another check
         return ""
-    if not issubclass(backend, TieredCache) or not options.is_on:
+    if not isinstance(backend, type) or not issubclass(backend, TieredCache) or not options.is_on:
         return "a cache without an in-process tier"
     if options.SINGLE_FLIGHT != "fleet":
         return f"a cache with SINGLE_FLIGHT {options.SINGLE_FLIGHT!r}"

@@ -79,6 +79,7 @@ class TestShare:
             ("absent", alias(SINGLE_FLIGHT="fleet")),
             ("share", alias("django.core.cache.backends.locmem.LocMemCache")),
             ("share", alias("django_redis.cache.RedisCache")),
+            ("share", alias("tests.checks.test_health.found")),  # a function
             ("share", alias(SINGLE_FLIGHT="fleet", ENABLED=False)),
             ("share", alias()),
             ("share", alias(SINGLE_FLIGHT="off")),

@@ -176,6 +176,7 @@ def test_ctrl_c_ends_it_as_a_shell_expects(monkeypatch: pytest.MonkeyPatch) -> N
         (("--skip", "nothing"), "--skip: there is no"),
         (("--seconds", "0"), "--seconds takes"),
         (("--seconds", "nan"), "--seconds takes"),
+        (("--seconds", "86401"), "--seconds takes"),
     ],
 )
 def test_options_that_are_wrong(arguments: tuple[str, ...], words: str) -> None:

@@ -213,7 +213,9 @@ def test_scripts_are_told_that_nobody_could_be_asked() -> None:
     [
         ("--watch", "0"),
         ("--watch", "nan"),
+        ("--watch", "86401"),
         ("--timeout", "-1"),
+        ("--timeout", "1e300"),
         ("--timeout", "inf"),
         ("--watch", "5", "--prometheus"),
     ],

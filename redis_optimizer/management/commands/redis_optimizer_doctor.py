@@ -2,7 +2,6 @@
 
 import json
 import sys
-from math import inf
 from typing import Any, Final
 
 from django.core.management.base import CommandError, CommandParser
@@ -10,6 +9,7 @@ from django.core.management.base import CommandError, CommandParser
 from redis_optimizer.doctor.examine import examinations, examine
 from redis_optimizer.doctor.findings import Severity
 from redis_optimizer.doctor.look import SECONDS, look
+from redis_optimizer.management.arguments import check_seconds
 from redis_optimizer.management.doctor import as_text
 from redis_optimizer.management.help import CommandWithExamples
 
@@ -94,8 +94,7 @@ class Command(CommandWithExamples):
             raise CommandError("No server could be looked at.", returncode=BLIND)
 
     def _check(self, options: dict[str, Any]) -> None:
-        if not 0 < options["seconds"] < inf:
-            raise CommandError("--seconds takes a number of seconds, more than 0.", returncode=2)
+        check_seconds(options, "seconds")
         known = [each.id for each in examinations()]
         for name in ("only", "skip"):
             for id in options[name]:

@@ -2,12 +2,12 @@
 
 import json
 import time
-from math import inf
 from typing import Any, Final
 
 from django.core.management.base import CommandError, CommandParser
 from redis.exceptions import RedisError
 
+from redis_optimizer.management.arguments import check_seconds
 from redis_optimizer.management.help import CommandWithExamples
 from redis_optimizer.management.stats.prometheus import as_prometheus
 from redis_optimizer.management.stats.tables import as_silent, as_tables
@@ -77,11 +77,7 @@ class Command(CommandWithExamples):
         Raises:
             CommandError: nobody could be asked, or not all answered; its returncode says which.
         """
-        for name in ("watch", "timeout"):
-            if options[name] is not None and not 0 < options[name] < inf:
-                raise CommandError(
-                    f"--{name} takes a number of seconds, more than 0.", returncode=2
-                )
+        check_seconds(options, "watch", "timeout")
         if options["watch"] is None:
             self._judge(self._show(options))
             return
