@@ -17,7 +17,8 @@ class JobBuffer(Generic[J]):
     """Hold jobs until there are enough of them, or the oldest has waited long enough.
 
     It starts no thread and takes no lock: who owns it asks `due` and calls `take`. After `take`
-    comes either `sent` or `give_back`.
+    comes either `sent` or `give_back`. Whoever has filled it sees that it `is_full`, and sends the
+    jobs or calls `leave`.
 
     Args:
         size: Jobs that leave together.
@@ -48,6 +49,7 @@ class JobBuffer(Generic[J]):
         self._bytes = 0
         self._not_before = -inf
         self._is_expected = False
+        self._is_left = False
         self._exempt = 0  # jobs that leave without a delay after those before them
 
     def __len__(self) -> int:
@@ -85,10 +87,13 @@ class JobBuffer(Generic[J]):
 
     @property
     def due(self) -> float:
-        """Return the time at which jobs should leave: `inf` without jobs."""
+        """Return the time at which jobs should leave: `inf` without jobs.
+
+        That there are enough of them counts only once they were left here, see `leave`.
+        """
         if not self._jobs:
             return inf
-        if self.is_full or self._is_expected:
+        if self._is_expected or (self._is_left and self.is_full):
             return self._not_before
         _, _, since = next(iter(self._jobs.values()))
         return max(since + self.timeout, self._not_before)
@@ -127,6 +132,7 @@ class JobBuffer(Generic[J]):
             self.remove(id)
         self._exempt = min(max(self._exempt - len(taken), 0), len(self._jobs))
         self._is_expected &= bool(self._jobs)
+        self._is_left &= self.is_full
         return taken
 
     def sent(self) -> None:
@@ -145,6 +151,10 @@ class JobBuffer(Generic[J]):
     def expect(self) -> None:
         """Let what is here be due, because somebody waits for it."""
         self._is_expected = bool(self._jobs)
+
+    def leave(self) -> None:
+        """Let what is full be due: who has filled it does not send it."""
+        self._is_left = self.is_full
 
     def release(self, *, whole: bool = False) -> None:
         """Do not wait for the delay, this once.

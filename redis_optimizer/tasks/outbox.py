@@ -73,6 +73,7 @@ class Outbox:
         self._sending = threading.Lock()
         self._sender = 0  # the thread that holds `_sending`: it must not wait for itself
         self._thread: threading.Thread | None = None
+        self._looks_at = inf  # when the thread does, unless it is woken
         self._forks = 0  # that are under way
         self._forker = 0  # the thread that holds `_sending` for its fork
         self._has_started = False
@@ -139,7 +140,7 @@ class Outbox:
             return message
 
     def flush_full(self, kind: Kind, *, wait: bool = True) -> None:
-        """Send the batches of a kind that are full.
+        """Send the batches of a kind that are full; the thread sends those that cannot leave now.
 
         Args:
             kind: Which.
@@ -151,22 +152,20 @@ class Outbox:
             return
         with self._wake:
             buffer = self._shelf.buffers.get(kind)
-            if buffer is None or not buffer.is_full or self._shelf.backoff(kind).is_waiting:
+            if buffer is None or not buffer.is_full:
                 return
             is_crowded = len(buffer) >= CROWD * buffer.size
-            if is_crowded:
+            if is_crowded and not self._shelf.backoff(kind).is_waiting:
                 buffer.release()  # a delay smooths bursts; it must not let jobs be refused
-            elif buffer.is_held:
-                return
-        if wait and self._acquire(timeout=PATIENCE if is_crowded else 0):
-            try:
-                while self._is_ready(kind) and self._send(kind):
-                    pass
-            finally:
-                self._release()
-        else:
-            with self._wake:
-                self._wake.notify_all()
+        try:
+            if wait and self._is_ready(kind) and self._acquire(PATIENCE if is_crowded else 0):
+                try:
+                    while self._is_ready(kind) and self._send(kind):
+                        pass
+                finally:
+                    self._release()
+        finally:
+            self._leave(kind)
 
     def flush(self, kinds: Collection[Kind] | None = None, *, force: bool = False) -> bool:
         """Send all jobs of some kinds, or leave it to the thread when that would take long.
@@ -302,6 +301,7 @@ class Outbox:
                 first = min(due.values(), default=inf)
                 if first <= now:
                     return [kind for kind, at in due.items() if at <= now]
+                self._looks_at = first
                 self._wake.wait(None if first == inf else first - now)
             self._thread = None
             return []
@@ -314,7 +314,18 @@ class Outbox:
     def _is_ready(self, kind: Kind) -> bool:
         with self._wake:
             buffer = self._shelf.buffers.get(kind)
-            return buffer is not None and buffer.is_full and not buffer.is_held
+            if buffer is None or self._shelf.backoff(kind).is_waiting:
+                return False
+            return buffer.is_full and not buffer.is_held
+
+    def _leave(self, kind: Kind) -> None:
+        """Leave to the thread what is full."""
+        with self._wake:
+            buffer = self._shelf.buffers.get(kind)
+            if buffer is not None and buffer.is_full:
+                buffer.leave()
+                if self._shelf.due()[kind] < self._looks_at:
+                    self._wake.notify_all()
 
     def _send(self, kind: Kind) -> bool:
         """Send one batch; `_sending` is held. Tell whether to go on."""
@@ -390,7 +401,7 @@ class Outbox:
         if self.is_closing or self._awaiting:
             self._wake.notify_all()
 
-    def _acquire(self, *, timeout: float = -1) -> bool:
+    def _acquire(self, timeout: float = -1) -> bool:
         if self._sender == threading.get_ident():
             return False  # a log handler that sends a job, say, while this thread is sending
         if not self._sending.acquire(timeout != 0, timeout if timeout else -1):

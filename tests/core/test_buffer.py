@@ -68,18 +68,30 @@ def test_jobs_are_due_when_the_oldest_has_waited(clock: Clock) -> None:
     assert not buffer.is_full
 
 
-def test_enough_jobs_are_due_at_once(clock: Clock) -> None:
+@pytest.mark.parametrize("limit", [{"size": 2}, {"max_bytes": 20}])
+def test_enough_of_them_are_due_once_they_are_left_here(
+    clock: Clock, limit: dict[str, int]
+) -> None:
+    buffer = make(clock, **limit)
+    fill(buffer, "a")
+    buffer.leave()  # there are not enough
+    fill(buffer, "b")
+    assert buffer.is_full
+    assert buffer.due == clock.time + 2.0
+    buffer.leave()
+    assert buffer.due <= clock.time
+
+
+def test_what_is_left_after_a_batch_is_due_while_it_is_a_full_one(clock: Clock) -> None:
     buffer = make(clock)
-    fill(buffer, "abc")
-    assert buffer.is_full
+    fill(buffer, "abcdefgh")
+    buffer.leave()
+    buffer.take()
     assert buffer.due <= clock.time
-
-
-def test_enough_bytes_are_due_at_once(clock: Clock) -> None:
-    buffer = make(clock, max_bytes=20)
-    fill(buffer, "ab")
+    buffer.take()
+    fill(buffer, "i")
     assert buffer.is_full
-    assert buffer.due <= clock.time
+    assert buffer.due == clock.time + 2.0
 
 
 def test_no_more_than_the_size_leave_together(clock: Clock) -> None:
@@ -131,6 +143,7 @@ def test_two_departures_are_apart_by_the_delay(clock: Clock) -> None:
     buffer.take()
     buffer.sent()
     fill(buffer, "def")
+    buffer.leave()
     assert buffer.is_held
     assert buffer.due == clock.time + 5.0
 
@@ -144,6 +157,7 @@ def test_the_delay_is_a_little_longer_or_shorter_each_time(
     buffer.take()
     buffer.sent()
     fill(buffer, "bcd")
+    buffer.leave()
     assert buffer.due == pytest.approx(clock.time + 5.0 * share)
 
 
@@ -153,6 +167,7 @@ def test_the_delay_may_be_cut_short(clock: Clock) -> None:
     buffer.take()
     buffer.sent()
     fill(buffer, "bcd")
+    buffer.leave()
     buffer.release()
     assert not buffer.is_held
     assert buffer.due <= clock.time

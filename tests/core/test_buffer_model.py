@@ -97,6 +97,13 @@ class BufferMachine(RuleBasedStateMachine):
             assert self.buffer.due <= self.clock()
 
     @rule()
+    def leave(self) -> None:
+        self.buffer.leave()
+        if self.buffer.is_full:
+            self.buffer.release()
+            assert self.buffer.due <= self.clock()
+
+    @rule()
     def hurry(self) -> None:
         self.buffer.hurry()
         assert not self.buffer.is_held

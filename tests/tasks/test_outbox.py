@@ -77,7 +77,6 @@ def wait_idle(outbox: Outbox) -> None:
 
 def test_a_full_batch_is_sent_by_who_fills_it(outbox: Outbox, broker: Broker) -> None:
     fill(outbox, "a")
-    wait_idle(outbox)
     fill(outbox, "bcd")
     assert broker.sent == [["a", "b", "c"]]
     assert broker.threads == [threading.current_thread()]
@@ -227,6 +226,15 @@ def test_a_delay_holds_what_is_full_but_not_who_is_waited_for(
     assert not outbox.flush([A])
     assert outbox.flush([A], force=True)
     assert broker.sent == [["a", "b", "c"], ["d", "e", "f"]]
+
+
+def test_what_is_full_leaves_when_the_delay_is_over(outbox: Outbox, broker: Broker) -> None:
+    fill(outbox, "abc", delay=0.2)
+    fill(outbox, "d", delay=0.2)
+    wait_idle(outbox)
+    fill(outbox, "ef", delay=0.2)
+    assert broker.sent == [["a", "b", "c"]]
+    wait_until(lambda: broker.sent == [["a", "b", "c"], ["d", "e", "f"]])
 
 
 def test_a_delay_does_not_let_jobs_pile_up(outbox: Outbox, broker: Broker) -> None:
