@@ -26,6 +26,8 @@ Address = tuple[str, int]
 
 PRIMARY: Final = "primary"
 
+CLOSED: Final = "Another thread closed the connection."
+
 
 class ClusterUnavailable(RedisConnectionError):
     """No node can be reached, or nobody serves the slots that are needed."""
@@ -152,14 +154,28 @@ def answering() -> Iterator[set[Address]]:
 
 
 class _Telling:
-    """What is put before a class of connections."""
+    """What is put before a class of connections.
+
+    A thread of redis-py 6 that has asked a node which others there are closes all connections to
+    it, also those in use: what they are made of is gone then, amid a command.
+    """
 
     host: str
     port: int
 
+    def send_packed_command(self, *args: Any, **kwargs: Any) -> Any:
+        parent: Any = super()
+        try:
+            return parent.send_packed_command(*args, **kwargs)
+        except AttributeError as error:
+            raise RedisConnectionError(CLOSED) from error
+
     def read_response(self, *args: Any, **kwargs: Any) -> Any:
         parent: Any = super()
-        reply = parent.read_response(*args, **kwargs)
+        try:
+            reply = parent.read_response(*args, **kwargs)
+        except AttributeError as error:
+            raise RedisConnectionError(CLOSED) from error
         nodes = getattr(_local, "nodes", None)
         if nodes is not None:
             nodes.add((self.host, int(self.port)))
