@@ -24,6 +24,7 @@ from .plan import Plan
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 READY = 60.0  # seconds that a busy machine may take to start all
+SETTLE = 120.0  # and to end and start again what has given up
 STOP = 60.0  # seconds in which a process must have ended by itself
 # A script is busy, for whoever else asks, after 200 ms instead of 5 s.
 ARGUMENTS = ("--busy-reply-threshold", "200")
@@ -69,6 +70,16 @@ class Process:
             return self.has_said(text)
 
         wait_until(says, READY, 0.05)
+
+    @property
+    def takes_jobs(self) -> bool:
+        """Return whether it is a worker that has begun, and has not given up since.
+
+        One that gives up, as a server refuses what it needs, may take half a minute to end: so long
+        does a child wait until somebody reads its last result (billiard's
+        GUARANTEE_MESSAGE_CONSUMPTION_RETRY_LIMIT).
+        """
+        return self.has_said(" ready.") and not self.has_said("Unrecoverable error")
 
     def has_said(self, text: str) -> bool:
         """Return whether it has said something since it was started for the last time."""
@@ -192,11 +203,11 @@ class Ground:
     def settle(self) -> None:
         """Wait until every worker takes jobs, started again if need be."""
 
-        def takes_jobs() -> bool:
+        def all_take_jobs() -> bool:
             self.supervise()
-            return all(worker.has_said(" ready.") for worker in self.site[1:])
+            return all(worker.takes_jobs for worker in self.site[1:])
 
-        wait_until(takes_jobs, READY, 0.05)
+        wait_until(all_take_jobs, SETTLE, 0.05)
 
     @property
     def processes(self) -> dict[int, str]:
