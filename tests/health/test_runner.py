@@ -190,10 +190,10 @@ def test_while_it_hangs_no_other_thread_begins_the_same_until_30_s_have_passed()
             outcome = run(check, now=now).results[0]
             assert outcome.status is Status.FAILING
             assert outcome.error == f"still running after {now.time - 1_000:.0f} s"
-        assert len(hangs.passing) == 1
+        wait_until(lambda: len(hangs.passing) == 1)
         now.advance(2)
         assert run(check, now=now).results[0].error == "timed out after 0.05 s"
-        assert len(hangs.passing) == 2
+        wait_until(lambda: len(hangs.passing) == 2)
 
 
 def test_one_that_goes_on_hanging_is_attempted_less_and_less_often_but_for_ever() -> None:
@@ -206,7 +206,7 @@ def test_one_that_goes_on_hanging_is_attempted_less_and_less_often_but_for_ever(
             if "timed out" in run(check, now=now).results[0].error:
                 attempts.append(passed)
         assert attempts == [0, 30, 90, 210, 450, 930, 1890]
-        assert len(hangs.passing) == len(attempts)
+        wait_until(lambda: len(hangs.passing) == len(attempts))
 
 
 def test_at_most_five_threads_are_at_one_check_at_once() -> None:
@@ -260,7 +260,7 @@ def test_one_that_began_before_something_happened_is_not_waited_for() -> None:
 def test_its_threads_do_not_hold_up_the_exit() -> None:
     with gate() as hangs:
         run(told(hangs, timeout=0.05))
-        (name,) = hangs.passing
+        (name,) = wait_until(lambda: hangs.passing)
         (thread,) = [thread for thread in threading.enumerate() if thread.name == name]
         assert thread.daemon
 

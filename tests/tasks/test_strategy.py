@@ -202,9 +202,9 @@ def test_an_envelope_that_came_twice_is_opened_once(ground: Ground, is_same_mess
 
 @pytest.mark.usefixtures("shared")
 def test_a_worker_with_enough_to_do_leaves_envelopes_but_takes_messages(ground: Ground) -> None:
-    first = ground.send(enveloped.nap, *[0.2] * 30)
+    first = ground.send(enveloped.nap, *[0.2] * 60)
     ground.wait_notes(first[0], "begun")
-    ground.send(enveloped.nap, *[0.2] * 30)
+    ground.send(enveloped.nap, *[0.2] * 6)
     single = make_job(ground.app, enveloped.double, 8)
     send(ground.app, [single])
     assert ground.get(single.id) == 16
