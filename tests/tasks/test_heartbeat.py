@@ -219,11 +219,14 @@ def test_a_killed_worker_is_missed(
 
 
 def test_a_server_that_has_lost_it_hears_it_again(
-    make_site: Callable[..., Site], app: Celery, admin: redis.Redis
+    make_site: Callable[..., Site],
+    app: Celery,
+    admin: redis.Redis,
+    break_connections: Callable[[redis.Redis], None],
 ) -> None:
     site = make_site(tasks=["tests.tasks.site.enveloped"])
     with site.worker("-c", "1"):
         wait_until(lambda: hear(app, 5).workers == 1)
         admin.delete(KEY)
-        admin.client_kill_filter(skipme=True)
+        break_connections(admin)
         wait_until(lambda: hear(app, 5).workers == 1)

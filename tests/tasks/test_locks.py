@@ -1,7 +1,7 @@
 """Locks on the broker's server."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -100,10 +100,10 @@ def test_the_lock_of_another_job_is_not_extended(app: Celery, admin: redis.Redis
 
 
 def test_a_connection_that_the_server_closed_is_opened_again(
-    app: Celery, admin: redis.Redis
+    app: Celery, admin: redis.Redis, break_connections: Callable[[redis.Redis], None]
 ) -> None:
     acquire(app, KEY, "a", 10)
-    admin.client_kill_filter(_type="normal", skipme=True)
+    break_connections(admin)
     assert acquire(app, KEY, "b", 10) == "a"
 
 

@@ -2,7 +2,7 @@
 
 import atexit
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -174,10 +174,13 @@ def test_what_is_in_hand_can_be_rejected(
 
 
 def test_a_connection_that_breaks_in_between_takes_no_message_away(
-    taker: Taker, admin: redis.Redis, monkeypatch: pytest.MonkeyPatch
+    taker: Taker,
+    admin: redis.Redis,
+    break_connections: Callable[[redis.Redis], None],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def cut(qos: Noting, message: Any, tag: str) -> None:
-        admin.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+        break_connections(admin)
         append(qos, message, tag)
 
     append = Noting.append
