@@ -157,7 +157,7 @@ class _Telling:
     """What is put before a class of connections.
 
     A thread of redis-py 6 that has asked a node which others there are closes all connections to
-    it, also those in use: what they are made of is gone then, amid a command.
+    it, also those in use: what they are made of is closed or gone then, amid a command.
     """
 
     host: str
@@ -167,14 +167,16 @@ class _Telling:
         parent: Any = super()
         try:
             return parent.send_packed_command(*args, **kwargs)
-        except AttributeError as error:
+        except (AttributeError, ValueError) as error:
             raise RedisConnectionError(CLOSED) from error
 
     def read_response(self, *args: Any, **kwargs: Any) -> Any:
         parent: Any = super()
         try:
             reply = parent.read_response(*args, **kwargs)
-        except AttributeError as error:
+        except UnicodeError:  # it is the reply that is wrong
+            raise
+        except (AttributeError, ValueError) as error:
             raise RedisConnectionError(CLOSED) from error
         nodes = getattr(_local, "nodes", None)
         if nodes is not None:

@@ -113,6 +113,7 @@ class JobBuffer(Generic[J]):
         """Take a job out; None when it is not here."""
         job, size, _ = self._jobs.pop(id, (None, 0, 0.0))
         self._bytes -= size
+        self._is_left &= self.is_full
         return job
 
     def take(self) -> list[tuple[str, J, int]]:
@@ -132,7 +133,6 @@ class JobBuffer(Generic[J]):
             self.remove(id)
         self._exempt = min(max(self._exempt - len(taken), 0), len(self._jobs))
         self._is_expected &= bool(self._jobs)
-        self._is_left &= self.is_full
         return taken
 
     def sent(self) -> None:

@@ -100,13 +100,16 @@ class SendsAllFirst:
 
 def _request(message: Message) -> Context:
     """Return what a worker would tell the backend of a job: its chord must hear of it, too."""
-    args, kwargs, embed = decode(
-        message.body,
-        message.content_type,
-        message.content_encoding,
-        message.headers.get("compression"),
-        accept={message.content_type},  # this process wrote it
-    )
+    try:
+        args, kwargs, embed = decode(
+            message.body,
+            message.content_type,
+            message.content_encoding,
+            message.headers.get("compression"),
+            accept={message.content_type},  # this process wrote it
+        )
+    except Exception:  # nor could a worker
+        args, kwargs, embed = [], {}, {}
     return Context(
         message.headers,
         reply_to=message.properties.get("reply_to"),

@@ -284,10 +284,10 @@ class Outbox:
     def _run(self) -> None:
         while kinds := self._wait_due():
             for kind in kinds:
-                # Others may have their turn between two kinds.
+                # Others may have their turn between two kinds, and send what was due.
                 self._acquire()
                 try:
-                    if not self._send(kind):
+                    if self._is_due(kind) and not self._send(kind):
                         break
                 finally:
                     self._release()
@@ -305,6 +305,10 @@ class Outbox:
                 self._wake.wait(None if first == inf else first - now)
             self._thread = None
             return []
+
+    def _is_due(self, kind: Kind) -> bool:
+        with self._wake:
+            return self._shelf.due().get(kind, inf) <= time.monotonic()
 
     def _is_held(self, kind: Kind) -> bool:
         with self._wake:

@@ -266,6 +266,29 @@ def test_a_job_may_be_revoked_inside(plain: Any, admin: redis.Redis) -> None:
     assert ids(admin) == []
 
 
+def test_the_backend_is_told_what_is_revoked_inside(
+    app: Celery, plain: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    requests: list[Any] = []
+    monkeypatch.setattr(
+        plain.backend, "store_result", lambda *args, request, **_: requests.append(request)
+    )
+    with batch():
+        result = plain.apply_async((3,), ignore_result=False)
+        result.revoke()
+    (request,) = requests
+    assert (request.id, request.task, request.args) == (result.id, plain.name, [3])
+    # That of rpc:// answers there.
+    assert (request.correlation_id, request.reply_to) == (result.id, app.thread_oid)
+
+
+def test_a_job_that_nobody_can_read_may_be_revoked_inside(plain: Any) -> None:
+    with batch():
+        result = plain.apply_async(({"__type__": "uuid", "__value__": "no"},), ignore_result=False)
+        result.revoke()
+    assert result.state == "REVOKED"
+
+
 @pytest.mark.parametrize("options", [{}, {"compression": "zlib"}, {"serializer": "pickle"}])
 def test_a_chord_hears_of_members_that_are_revoked_inside(
     plain: Any, admin: redis.Redis, options: dict[str, str]

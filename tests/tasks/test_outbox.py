@@ -233,8 +233,28 @@ def test_what_is_full_leaves_when_the_delay_is_over(outbox: Outbox, broker: Brok
     fill(outbox, "d", delay=0.2)
     wait_idle(outbox)
     fill(outbox, "ef", delay=0.2)
-    assert broker.sent == [["a", "b", "c"]]
     wait_until(lambda: broker.sent == [["a", "b", "c"], ["d", "e", "f"]])
+
+
+def test_what_is_left_when_another_has_sent_the_rest_waits_for_others(
+    outbox: Outbox, broker: Broker
+) -> None:
+    fill(outbox, "a")
+    wait_idle(outbox)
+    broker.answers.clear()
+    first = threading.Thread(target=fill, args=(outbox, "bc"))
+    first.start()
+    assert broker.asked.wait(60)
+    for id in "def":
+        outbox.add(A, terms(), message(id))
+        outbox.flush_full(A, wait=False)
+    outbox.add(A, terms(), message("g"))
+    wait_until(lambda: not outbox._wake._waiters)  # type: ignore[attr-defined]  # the thread is awake
+    broker.answers.set()
+    first.join(60)
+    wait_idle(outbox)
+    assert broker.sent == [["a", "b", "c"], ["d", "e", "f"]]
+    assert "g" in outbox
 
 
 def test_a_delay_does_not_let_jobs_pile_up(outbox: Outbox, broker: Broker) -> None:
