@@ -111,6 +111,8 @@ def test_get_many_is_one_mget_for_what_is_lacking(
 
 
 def test_has_key_of_an_unknown_key_is_one_exists(cache: TieredCache, admin: redis.Redis) -> None:
+    cache.set("a", 1)  # connects
+    settle(cache)
     with counted(admin) as calls:
         cache.has_key("absent")
     assert calls == {"exists": 1}
