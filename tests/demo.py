@@ -22,7 +22,9 @@ from tests.servers import wait_until
 ROOT = Path(__file__).resolve().parent.parent
 STOP = 60  # seconds
 
-needs_demo = pytest.mark.skipif(bool(find_missing()), reason="the demo extra is not installed")
+needs_demo = pytest.mark.skipif(
+    bool(find_missing()) and not os.environ.get("CI"), reason="the demo extra is not installed"
+)
 
 
 def clean_environment(**values: str) -> dict[str, str]:

@@ -49,7 +49,7 @@ class JobBuffer(Generic[J]):
         self._bytes = 0
         self._not_before = -inf
         self._is_expected = False
-        self._is_left = False
+        self._is_left = False  # never true unless they are full
         self._exempt = 0  # jobs that leave without a delay after those before them
 
     def __len__(self) -> int:
@@ -93,7 +93,7 @@ class JobBuffer(Generic[J]):
         """
         if not self._jobs:
             return inf
-        if self._is_expected or (self._is_left and self.is_full):
+        if self._is_expected or self._is_left:
             return self._not_before
         _, _, since = next(iter(self._jobs.values()))
         return max(since + self.timeout, self._not_before)

@@ -164,7 +164,6 @@ def test_progress_comes_in_plain_lines_without_tqdm(
 
 
 def test_progress_is_a_bar_in_a_terminal_with_tqdm() -> None:
-    pytest.importorskip("tqdm", reason="tqdm comes with the extra `bench`")
     stream = Terminal()
     with progress.show_progress("plain", 1000, stream) as advance:
         advance(400)

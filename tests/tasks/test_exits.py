@@ -260,7 +260,6 @@ def serve(site: Site, tmp_path: Path) -> Iterator[Callable[..., int]]:
 
 
 def test_uvicorn(serve: Callable[..., int], admin: redis.Redis) -> None:
-    pytest.importorskip("uvicorn", reason="uvicorn comes with the test extra")
     command = ["uvicorn", "--port", "PORT", "tests.tasks.site.web:asgi"]
     serve(command, ["a", "b", "c"])
     assert set(labels(admin)) == {"a", "b", "c"}
@@ -270,7 +269,6 @@ def test_uvicorn_without_celery_when_the_site_is_loaded(
     serve: Callable[..., int], admin: redis.Redis
 ) -> None:
     """The first job is then the first occasion to learn of the server's signal."""
-    pytest.importorskip("uvicorn", reason="uvicorn comes with the test extra")
     serve(["uvicorn", "--port", "PORT", "tests.tasks.site.late:asgi"], ["a", "b"])
     assert set(labels(admin)) == {"a", "b"}
 
