@@ -20,7 +20,7 @@ from redis_optimizer.cache.registry import get_refusals, get_tier
 from redis_optimizer.cache.signed import is_signed, signed
 from redis_optimizer.cache.tier import Tier
 from redis_optimizer.conf import get_settings
-from redis_optimizer.core.store import MISSING, LocalStore
+from redis_optimizer.core.store import MISSING, Entry, LocalStore
 from redis_optimizer.internals import client_class, has_own_keys, is_warned_of, set_client
 
 __all__ = ["LONG", "MEDIUM", "SHORT", "CoherentCache", "can_have_tier"]
@@ -59,6 +59,9 @@ class CoherentCache(Remote):
     _plain_key: Any
     """The class of keys whose final key is made by putting ``_prefix`` before them."""
 
+    _plain_entries: Mapping[str, Entry]
+    """What the process keeps, by such keys."""
+
     _validates_as_django: ClassVar[bool] = True
     """Whether what validates keys above this class is Django's: a site may derive from more."""
 
@@ -92,6 +95,8 @@ class CoherentCache(Remote):
         self._entries = self._store.entries
         self._prefix = f"{self.key_prefix}:{self.version}:"
         if not has_own_keys(self) and client.make_key is DefaultClient.make_key:
+            # Only then: a site's own prefixes may be as many as it has tenants.
+            self._plain_entries = self._store.under(self._prefix)
             self._plain_key = str
 
     def __setattr__(self, name: str, value: Any) -> None:

@@ -7,21 +7,22 @@ to which a lost update does no harm) and ``expires_at``.
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from math import inf
 from typing import Any, Final
 
 from redis_optimizer.core.eras import Eras
 from redis_optimizer.core.forks import around_fork
+from redis_optimizer.core.prefixes import PrefixIndex
 from redis_optimizer.core.s3fifo import HOTTEST, S3Fifo
 from redis_optimizer.core.values import Load
 
 __all__ = ["MISSING", "Entry", "Lease", "LocalStore"]
 
-OVERHEAD: Final = 288
-"""Bytes that an entry costs beyond its key and value: measured as resident memory over 100,000
-entries on CPython 3.13."""
+OVERHEAD: Final = 392
+"""Bytes that an entry costs beyond its key and value, with one index of short keys: measured as
+resident memory over 100,000 entries on CPython 3.13."""
 
 SWEEP_INTERVAL: Final = 300.0
 """Seconds between two clean-ups of what has expired."""
@@ -100,6 +101,7 @@ class LocalStore:
         self.is_open = False
         self.bytes = 0
         self.reset_counts()
+        self._index: PrefixIndex[Entry] = PrefixIndex()
         self._queues = S3Fifo(max_entries)
         self._leases: dict[str, Lease] = {}
         self._watchers: dict[str, list[Callable[[], object]]] = {}
@@ -132,6 +134,16 @@ class LocalStore:
         if entry.hot < HOTTEST:
             entry.hot += 1
         return entry
+
+    def under(self, prefix: str) -> Mapping[str, Entry]:
+        """Return the entries whose keys begin with ``prefix``, by the rest of the key.
+
+        Returns:
+            A mapping that stays up to date. Not each of its entries may be served, see
+            :meth:`find`.
+        """
+        with self.lock:
+            return self._index.under(prefix, self.entries)
 
     def find_stale(self, key: str) -> Entry | None:
         """Return an entry for one who cannot have anything better: not a hit, nor a known miss.
@@ -341,14 +353,17 @@ class LocalStore:
             # It gets its place back below: the room that it may need is made of others.
             self._queues.vacate(key)
         self.entries[key] = entry
+        self._index.put(key, entry)
+        if self.entries.get(key) is not entry:  # a finalizer that the GC ran has dropped it
+            self._index.remove(key)
         self.bytes += entry.size
         is_short = False
         while len(self.entries) > self.max_entries or self.bytes > self.max_bytes:
             is_short = True
             victim = self._queues.evict(self.entries, now, self.epoch)
             if victim is not None:
-                gone = self.entries.pop(victim)
-                self.bytes -= gone.size
+                self.bytes -= self.entries.pop(victim).size
+                self._index.remove(victim)
                 self.evictions += 1
         self._queues.add(key, returning=returning)
         if self._is_sweeping or is_short or self._is_strict or now >= self._next_sweep:
@@ -361,6 +376,7 @@ class LocalStore:
         if entry is None:
             return False
         self.bytes -= entry.size
+        self._index.remove(key)
         self._queues.vacate(key)
         return True
 

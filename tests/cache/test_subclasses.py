@@ -2,6 +2,7 @@
 
 import asyncio
 from typing import Any
+from unittest import mock
 
 import pytest
 from django_redis.cache import RedisCache
@@ -56,6 +57,16 @@ def test_what_keys_are_made_of_may_be_a_property(url: str) -> None:
         assert [cache.get("k") for _ in range(2)] == [tenant] * 2
         assert cache.get_many(["k"]) == {"k": tenant}
         assert cache.get_or_set("k", "other") == tenant
+
+
+def test_a_thousand_tenants_are_no_prefixes_to_look_through(url: str) -> None:
+    params = {"KEY_PREFIX": "t", "OPTIONS": {"L1": QUIET}}
+    cache = Tiered(url, params)
+    before = dict(cache.tier.store._index._under)
+    for number in range(1000):
+        with mock.patch.object(Tenants, "tenant", str(number)):
+            Tiered(url, params)
+    assert cache.tier.store._index._under == before
 
 
 class Own(RedisCache[Any]):

@@ -45,3 +45,6 @@ def check_books(store: LocalStore) -> None:
     assert queues._vacant <= places.keys()
     assert not queues._ghost.keys() & store.entries.keys()
     assert len(queues._ghost) <= store.max_entries
+    for prefix, under in store._index._under.items():
+        keys = [key for key in store.entries if key.startswith(prefix)]
+        assert under == {key.removeprefix(prefix): store.entries[key] for key in keys}

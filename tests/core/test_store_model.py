@@ -60,6 +60,10 @@ class StoreMachine(RuleBasedStateMachine):
     def make(self, entries: int, max_bytes: int, stale_for: float) -> None:
         self.store = LocalStore(entries, max_bytes, self.clock, stale_for)
 
+    @rule(prefix=st.sampled_from(["", "a", "k", "kk"]))
+    def look_under(self, prefix: str) -> None:
+        self.store.under(prefix)
+
     @rule(by=seconds)
     def wait(self, by: float) -> None:
         self.clock.advance(by)
