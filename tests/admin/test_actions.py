@@ -55,9 +55,9 @@ def test_all_processes_forget(client: Client, processes: list[Reader], admin: re
 
 def test_one_process_forgets(client: Client, processes: list[Reader]) -> None:
     processes[0].do("cache.set('kept', 1)")
+    rows = client.get(PAGE).context["processes"]  # who answers has heard of that
     for reader in processes:
         reader.do("[cache.get('kept') for _ in range(3)]")
-    rows = client.get(PAGE).context["processes"]
     (id,) = [row["id"] for row in rows if row["pid"] == processes[0].pid]
     (told,) = do(client, "clear-local", only=id)
     assert f"pid {processes[0].pid} on" in told

@@ -18,8 +18,7 @@ import django; django.setup()
 import sys
 from django.core.cache import cache
 assert cache.tier.wait_ready(30)
-cache.get("a")
-for _ in range(100):
+while cache.tier.hits < 100:
     cache.get("a")
 print("ready", flush=True)
 for line in sys.stdin:
@@ -51,6 +50,11 @@ class Reader:
         assert self.process.stdin is not None
         print(line, file=self.process.stdin, flush=True)
         self.wait("done")
+
+    def hit(self, number: int) -> None:
+        """Read until so many more reads were answered there: after a pause, the first are not."""
+        self.do(f"end = cache.tier.hits + {number}")
+        self.do("while cache.tier.hits < end: cache.get('a')")
 
     def freeze(self) -> None:
         """Suspend it: its connection stays open and it answers nothing."""

@@ -94,7 +94,7 @@ def test_the_last_hour_comes_along(admin: redis.Redis) -> None:
     with readers(2) as processes:
         gather(PATIENT, history=True)
         for reader in processes:
-            reader.do("[cache.get('a') for _ in range(50)]")
+            reader.hit(50)
         history = gather(PATIENT, history=True).history()
         assert sum(history["series"]["caches.hits"]) >= 100
         assert gather(PATIENT).history()["series"] == {}
