@@ -79,7 +79,9 @@ class TieredCache(Coroutines, CoherentCache):
                 return default if load is MISSING else load(entry.value)
         if client is not None:
             return super().get(key, default, version, client)
-        return self._read(key, final or self._final(key, version), default, version)
+        if final is None:
+            final = self._final(key, None)
+        return self._read(key, final, default, version)
 
     def get_many(
         self, keys: Iterable[Any], version: int | None = None, client: Any = None

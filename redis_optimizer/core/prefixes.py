@@ -14,7 +14,8 @@ class PrefixIndex(Generic[T]):
     A cache puts the same few characters before each of its keys. Who reads by the short key need
     neither put them there nor hash what that makes: a fifth of a hit.
 
-    Not thread-safe: its owner holds the lock. Readers of what :meth:`under` returned need none.
+    Not thread-safe: its owner holds the lock. Readers of what :meth:`under` returned need none. An
+    entry must be dead before it is removed: what interrupts its owner may leave it here.
     """
 
     def __init__(self) -> None:
@@ -30,13 +31,14 @@ class PrefixIndex(Generic[T]):
         Returns:
             A mapping that :meth:`put` and :meth:`remove` keep up to date.
         """
-        under = self._under.get(prefix)
-        if under is None:
+        if prefix not in self._under:
             cut = len(prefix)
-            under = {key[cut:]: each for key, each in entries.items() if key.startswith(prefix)}
+            kept = list(entries.items())
+            under = {key[cut:]: entry for key, entry in kept if key.startswith(prefix)}
             # Not in place: a finalizer that the GC runs may come here while put() goes through it.
-            self._under = {**self._under, prefix: under}
-        return under
+            # Nor over what one has made meanwhile.
+            self._under = {prefix: under, **self._under}
+        return self._under[prefix]
 
     def put(self, key: str, entry: T) -> None:
         """Take note of a new entry, in place of the one that the key had."""

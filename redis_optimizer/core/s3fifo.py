@@ -6,7 +6,7 @@ keys that the small queue let go. Equal to libcachesim's S3FIFO on every trace t
 """
 
 from collections import OrderedDict, deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final, Protocol
 
 __all__ = ["HOTTEST", "S3Fifo"]
@@ -41,6 +41,17 @@ class S3Fifo:
         self._ghost: OrderedDict[str, None] = OrderedDict()
         self._vacant: set[str] = set()  # keys that are gone, but not their place in a queue
         self._has_evicted = False
+
+    @property
+    def is_empty(self) -> bool:
+        """True when no key has a place."""
+        return not self._small and not self._main
+
+    def place(self, keys: Iterable[str]) -> None:
+        """Give keys new places, and nobody else any."""
+        self._vacant.clear()
+        self._main.clear()
+        self._small = deque(keys)
 
     def remembers(self, key: str) -> bool:
         """Say whether ``key`` was let go not long ago."""
@@ -108,7 +119,9 @@ class S3Fifo:
             if key in self._vacant:
                 self._vacant.remove(key)
                 continue
-            entry = entries[key]
+            entry = entries.get(key)
+            if entry is None:  # whoever removed it was interrupted by a signal's exception
+                continue
             looked_at += 1
             alive = entry.expires_at > now and entry.epoch == epoch
             if alive and looked_at < MAX_SCAN:

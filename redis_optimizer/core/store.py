@@ -354,30 +354,44 @@ class LocalStore:
             self._queues.vacate(key)
         self.entries[key] = entry
         self._index.put(key, entry)
-        if self.entries.get(key) is not entry:  # a finalizer that the GC ran has dropped it
-            self._index.remove(key)
         self.bytes += entry.size
         is_short = False
         while len(self.entries) > self.max_entries or self.bytes > self.max_bytes:
             is_short = True
             victim = self._queues.evict(self.entries, now, self.epoch)
-            if victim is not None:
-                self.bytes -= self.entries.pop(victim).size
-                self._index.remove(victim)
+            if victim is not None and self._take_out(victim):
                 self.evictions += 1
+            elif self._queues.is_empty:
+                self._recover(key)
         self._queues.add(key, returning=returning)
         if self._is_sweeping or is_short or self._is_strict or now >= self._next_sweep:
             self._tidy(now, is_short)
         self._queues.compact(len(self.entries))
         return True
 
+    def _recover(self, newcomer: str) -> None:
+        # The exception of a signal, such as Celery's SoftTimeLimitExceeded, came between two lines
+        # of a call before: an entry has no place in the queues, or bytes are counted that are gone.
+        self._queues.place(key for key in list(self.entries) if key != newcomer)
+        self.bytes = sum(entry.size for entry in list(self.entries.values()))
+
     def _remove(self, key: str) -> bool:
-        entry = self.entries.pop(key, None)
-        if entry is None:
+        if not self._take_out(key):
             return False
-        self.bytes -= entry.size
-        self._index.remove(key)
         self._queues.vacate(key)
+        return True
+
+    def _take_out(self, key: str) -> bool:
+        entry = self.entries.get(key)
+        if entry is not None:
+            # Dead first: the exception of a signal may come before the index has let go of it, and
+            # nobody would look for it there again.
+            entry.expires_at = -inf
+        gone = self.entries.pop(key, None)
+        if gone is None:
+            return False
+        self.bytes -= gone.size
+        self._index.remove(key)
         return True
 
     def _tidy(self, now: float, is_short: bool) -> None:

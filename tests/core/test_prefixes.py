@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from redis_optimizer.core.store import LocalStore
+from redis_optimizer.core.prefixes import PrefixIndex
+from redis_optimizer.core.store import Entry, LocalStore
 
-from .stores import Clock, check_books, keep
+from .stores import Clock, check_books, keep, read
 
 
 def test_entries_are_found_by_the_rest_of_their_key(store: LocalStore) -> None:
@@ -59,18 +62,52 @@ def test_nor_is_one_that_is_refused(store: LocalStore) -> None:
     assert not under
 
 
-def test_nor_one_that_a_finalizer_drops_while_it_is_put(
+def test_what_a_finalizer_drops_while_it_is_put_is_not_served(
     store: LocalStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The GC may run one wherever Python code runs, with the lock held.
     under = store.under("p:")
     put = store._index.put
 
-    def interrupted(key: str, entry: object) -> None:
+    def interrupted(key: str, entry: Entry) -> None:
         store.drop([key])
-        put(key, entry)  # type: ignore[arg-type]
+        put(key, entry)
 
     monkeypatch.setattr(store._index, "put", interrupted)
     keep(store, "p:key")
-    assert not under
-    check_books(store)
+    assert read(store, "p:key") is None
+    assert under["key"].expires_at <= store.now()
+
+
+@pytest.mark.parametrize("room", ["dropped", "evicted"])
+def test_what_is_removed_is_not_served_though_a_signal_interrupts_that(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch, room: str
+) -> None:
+    store = LocalStore(max_entries=1, now=clock)
+    store.open()
+    under = store.under("p:")
+    keep(store, "p:key")
+
+    def interrupted(key: str) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(store._index, "remove", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            store.drop(["p:key"]) if room == "dropped" else keep(store, "p:other")
+    assert read(store, "p:key") is None
+    assert under["key"].expires_at <= store.now()
+    keep(store, "p:key", "new")
+    assert under["key"].value == read(store, "p:key") == "new"
+
+
+def test_a_finalizer_may_ask_for_the_prefix_that_is_being_made() -> None:
+    index: PrefixIndex[int] = PrefixIndex()
+
+    class Entries(dict[str, int]):
+        def items(self) -> Any:
+            self.meanwhile = index.under("p:", {})
+            return super().items()
+
+    entries = Entries({"p:key": 1})
+    assert index.under("p:", entries) is entries.meanwhile is index.under("p:", {})

@@ -9,6 +9,7 @@ from collections import Counter
 from itertools import accumulate
 from math import inf
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -109,9 +110,9 @@ class CountingDict(dict[str, Entry]):
         super().__init__()
         self.looked_up = Counter()
 
-    def __getitem__(self, key: str) -> Entry:
+    def get(self, key: str, default: Any = None) -> Any:
         self.looked_up[key] += 1
-        return super().__getitem__(key)
+        return super().get(key, default)
 
 
 @pytest.fixture
@@ -206,6 +207,14 @@ def test_a_vacant_place_is_passed_over(shelf: Shelf) -> None:
     assert shelf.evicted == ["0"]
     shelf.put("newer")
     assert shelf.evicted == ["0", "new"]
+
+
+def test_a_place_of_an_entry_that_is_gone_is_passed_over(shelf: Shelf) -> None:
+    del shelf.entries["0"]  # as when what removes it is interrupted
+    for n in range(20):
+        shelf.put(f"new{n}")
+    assert len(shelf.evicted) == 19
+    assert "0" not in shelf.evicted
 
 
 def test_vacant_places_are_taken_out_when_they_are_many() -> None:

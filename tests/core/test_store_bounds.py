@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 from itertools import pairwise
+from typing import Any
 
 import pytest
 
@@ -142,9 +144,9 @@ class TestCleanUp:
 class CountingDict(dict[str, Entry]):
     looked_up = 0
 
-    def __getitem__(self, key: str) -> Entry:
+    def get(self, key: str, default: Any = None) -> Any:
         self.looked_up += 1
-        return super().__getitem__(key)
+        return super().get(key, default)
 
 
 def test_an_eviction_looks_at_few_entries_even_when_all_are_hot(clock: Clock) -> None:
@@ -164,10 +166,54 @@ def test_an_eviction_looks_at_few_entries_even_when_all_are_hot(clock: Clock) ->
     assert store.evictions == 100
 
 
+@pytest.mark.parametrize("entries", [1, 3, 100])
+@pytest.mark.parametrize("size", [1, 400])
+@pytest.mark.parametrize("call", ["put", "remove", "add", "vacate", "evict", "recall", "compact"])
+def test_a_store_goes_on_after_the_exception_of_a_signal(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch, call: str, size: int, entries: int
+) -> None:
+    # Celery's SoftTimeLimitExceeded may come at any line.
+    store = LocalStore(entries, 8_000, clock)
+    store.open()
+    part: Any = store._index if hasattr(store._index, call) else store._queues
+    work, due = getattr(part, call), [False]
+
+    def interrupted(*args: Any, **kwargs: Any) -> Any:
+        if due.pop():
+            due.append(False)
+            raise KeyboardInterrupt
+        due.append(False)
+        return work(*args, **kwargs)
+
+    monkeypatch.setattr(part, call, interrupted)
+    for n in range(50):
+        due[:] = [n % 5 == 4]
+        with contextlib.suppress(KeyboardInterrupt):
+            keep(store, str(n), size=size)
+        due[:] = [n % 5 == 2]
+        with contextlib.suppress(KeyboardInterrupt):
+            store.drop([str(n), str(n // 2)])
+            keep(store, str(n // 3), size=size)
+    due[:] = [False]
+    for n in range(200):
+        assert keep(store, f"new{n}", size=size)
+        assert read(store, f"new{n}") == "value"
+        assert len(store) <= entries
+        assert store.bytes <= store.max_bytes
+
+
+def test_bytes_that_nobody_has_are_not_counted_for_ever(store: LocalStore) -> None:
+    keep(store, "key")
+    store.bytes += 2 * store.max_bytes  # as when an exception comes just before they are let go
+    keep(store, "new")
+    assert read(store, "new") == "value"
+    check_books(store)
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_books_agree_after_any_operations(seed: int, clock: Clock) -> None:
     dice = random.Random(seed)
-    store = LocalStore(dice.choice([1, 5, 30, 60]), dice.choice([3_000, 20_000, 10**6]), clock)
+    store = LocalStore(dice.choice([1, 5, 30, 60]), dice.choice([5_000, 20_000, 10**6]), clock)
     store.open()
     truth: dict[str, tuple[object, float]] = {}
     keys = [f"key{n}" for n in range(80)]

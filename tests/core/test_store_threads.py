@@ -63,9 +63,13 @@ def run_threads(*steps: Callable[[random.Random], None], times: int) -> None:
 
 @pytest.mark.usefixtures("_switch_often")
 def test_readers_and_writers_do_not_disturb_each_other(store: LocalStore) -> None:
+    under = store.under("1")
+
     def look(dice: random.Random) -> None:
         key = str(dice.randrange(200))
         assert read(store, key) in (None, key)
+        entry = under.get(key)
+        assert entry is None or entry.value == f"1{key}"
 
     def write(dice: random.Random) -> None:
         key = str(dice.randrange(200))
