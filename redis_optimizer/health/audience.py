@@ -28,11 +28,7 @@ __all__ = [
     "session_spared",
 ]
 
-KEPT_FOR: Final = 60.0
-"""Seconds for which an answer is remembered: for that long, one who is staff no more still counts
-as staff, in a process that did not see the log-out."""
-
-KEPT_AT_MOST: Final = 1_024
+KEPT_AT_MOST: Final = 4_096
 """Answers that a process remembers."""
 
 WATCH: Final = "_redis_optimizer_watch"
@@ -45,6 +41,12 @@ class Audience(StrEnum):
 
     PUBLIC = "public"
     STAFF = "staff"
+
+
+KEPT_FOR: Final = {Audience.STAFF: 60.0, Audience.PUBLIC: 600.0}
+"""Seconds for which an answer is remembered. For so long one who is staff no more still counts as
+staff, in a process that did not see the log-out; and one who has become so, without a new log-in,
+as the public. Few are staff, and all others poll less often than once a minute."""
 
 
 class Known:
@@ -75,7 +77,7 @@ class Known:
         """Remember who shows something."""
         digest = self._digest(shown)
         with self._lock:
-            self._answers[digest] = (self.now() + KEPT_FOR, answer)
+            self._answers[digest] = (self.now() + KEPT_FOR[answer], answer)
             self._answers.move_to_end(digest)
             while len(self._answers) > KEPT_AT_MOST:
                 self._answers.popitem(last=False)
@@ -102,7 +104,7 @@ known: Final = Known()
 def audience(request: HttpRequest) -> Audience:
     """Return who asks. Without a session cookie, that is the public, and nothing is touched.
 
-    The answer for a cookie is remembered for `KEPT_FOR` seconds. Where it cannot be had, because
+    The answer for a cookie is remembered, see `KEPT_FOR`. Where it cannot be had, because
     the store of the sessions or the table of users does not answer, say, it is the public as well.
     Nobody is logged out by being asked for.
 
