@@ -16,9 +16,9 @@ J = TypeVar("J")
 class JobBuffer(Generic[J]):
     """Hold jobs until there are enough of them, or the oldest has waited long enough.
 
-    It starts no thread and takes no lock: who owns it asks `due` and calls `take`. After `take`
-    comes either `sent` or `give_back`. Whoever has filled it sees that it `is_full`, and sends the
-    jobs or calls `leave`.
+    It starts no thread and takes no lock: who owns it asks `due`, and calls `batch` and `take`.
+    After `take` comes either `sent` or `give_back`. Whoever has filled it sees that it `is_full`,
+    and sends the jobs or calls `leave`.
 
     Args:
         size: Jobs that leave together.
@@ -106,8 +106,9 @@ class JobBuffer(Generic[J]):
             job: The job.
             size: Its bytes.
         """
-        self._jobs[id] = (job, size, self._now())
-        self._bytes += size
+        since = self._now()
+        # At once: a signal that came between would leave bytes that nobody has.
+        self._jobs[id], self._bytes = (job, size, since), self._bytes + size
 
     def remove(self, id: str) -> J | None:
         """Take a job out; None when it is not here."""
@@ -116,24 +117,31 @@ class JobBuffer(Generic[J]):
         self._is_left &= self.is_full
         return job
 
-    def take(self) -> list[tuple[str, J, int]]:
-        """Take out the jobs that should leave together, the oldest first.
+    def batch(self) -> list[tuple[str, J, int]]:
+        """Return the jobs that should leave together, the oldest first; they are still here.
 
         Returns:
             The id, the job and its bytes, for each.
         """
-        taken: list[tuple[str, J, int]] = []
+        batch: list[tuple[str, J, int]] = []
         total = 0
         for id, (job, size, _) in self._jobs.items():
-            if taken and (len(taken) >= self.size or total + size > self.max_bytes):
+            if batch and (len(batch) >= self.size or total + size > self.max_bytes):
                 break
-            taken.append((id, job, size))
+            batch.append((id, job, size))
             total += size
-        for id, _, _ in taken:
+        return batch
+
+    def take(self, batch: Iterable[tuple[str, J, int]]) -> None:
+        """Take out what `batch` returned.
+
+        Whoever is interrupted here, by the exception of a signal, can still give all of it back.
+        """
+        for id, _, _ in batch:
             self.remove(id)
-        self._exempt = min(max(self._exempt - len(taken), 0), len(self._jobs))
+            self._exempt = max(self._exempt - 1, 0)
+        self._exempt = min(self._exempt, len(self._jobs))
         self._is_expected &= bool(self._jobs)
-        return taken
 
     def sent(self) -> None:
         """Note that what was taken has left: the next may not leave before the delay is over."""
@@ -143,9 +151,8 @@ class JobBuffer(Generic[J]):
     def give_back(self, jobs: Iterable[tuple[str, J, int]]) -> None:
         """Put back what was taken and could not leave, before what has come since: it is due."""
         since = self._now()
-        back = {id: (job, size, since) for id, job, size in jobs}
-        self._bytes += sum(size for _, size, _ in back.values())
-        self._jobs = back | self._jobs
+        self._jobs = {id: (job, size, since) for id, job, size in jobs} | self._jobs
+        self._bytes = sum(size for _, size, _ in self._jobs.values())
         self._is_expected = True
 
     def expect(self) -> None:

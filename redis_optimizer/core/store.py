@@ -257,8 +257,7 @@ class LocalStore:
         with self.lock:
             self._end_era()
             self._new_epoch()
-            self.is_open = True
-            self.valid_until = valid_until
+            self.is_open, self.valid_until = True, valid_until
 
     def extend(self, valid_until: float) -> None:
         """Serve entries until ``valid_until``, unless the store was closed meanwhile."""
@@ -270,8 +269,7 @@ class LocalStore:
         """Serve and fill nothing until the next :meth:`open`; what was kept is not trusted."""
         with self.lock:
             self._end_era()
-            self.is_open = False
-            self.valid_until = 0.0
+            self.is_open, self.valid_until = False, 0.0
             self._new_epoch()
 
     def reset_counts(self) -> None:

@@ -66,13 +66,14 @@ def take(
 ) -> T | None:
     """Run commands that take a lock for a job; they may run again after a lost reply.
 
-    When the last reply is lost too, the lock may have been taken all the same: it is released
-    with the next call that this process makes.
+    When the last reply is lost too, or a signal interrupts the wait for it, as at a time limit,
+    the lock may have been taken all the same: it is released with the next call that this process
+    makes.
     """
     _release_left_behind(app)
     try:
         return perform(app, action, options)
-    except OperationalError:
+    except BaseException:
         _left_behind.append((app, key, id))
         raise
 

@@ -1,9 +1,11 @@
 """Jobs that have been called for and have not left the process yet."""
 
+import contextlib
 import logging
 import threading
 import time
 from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
 from math import inf
 from typing import Final
 
@@ -36,6 +38,16 @@ BROKER_ERRORS: Final = (OperationalError, ChannelError, redis.RedisError, OSErro
 """What says that the broker does not take jobs now; anything else is the fault of a job."""
 
 
+@dataclass
+class UnderWay:
+    """A batch between its buffer and the broker."""
+
+    kind: Kind
+    buffer: JobBuffer[Message] = field(init=False)
+    unsent: Taken = field(default_factory=list)
+    sent: Taken = field(default_factory=list)
+
+
 class Outbox:
     """Hold the jobs of this process until they are sent.
 
@@ -65,12 +77,16 @@ class Outbox:
         failed: Callable[[], None] = lambda: None,
     ) -> None:
         self._dispatch = dispatch
-        self._shelf = Shelf(max_jobs=max_jobs, max_bytes=max_bytes)  # `_wake` guards it
+        self._shelf = Shelf(max_jobs=max_jobs, max_bytes=max_bytes)  # `_lock` guards it
         self._started = started
         self._flushed = flushed
         self._failed = failed
-        self._wake = threading.Condition(threading.Lock())
-        self._sending = threading.Lock()
+        # Entered by itself: unlike a Condition, which is written in Python, a lock is taken in one
+        # step, so that no exception of a signal, as at a time limit, leaves it taken.
+        self._lock = threading.Lock()
+        self._wake = threading.Condition(self._lock)
+        # Its owner alone can release it, and does so without a call of a function: as above.
+        self._sending = threading.RLock()
         self._sender = 0  # the thread that holds `_sending`: it must not wait for itself
         self._thread: threading.Thread | None = None
         self._looks_at = inf  # when the thread does, unless it is woken
@@ -93,7 +109,7 @@ class Outbox:
 
     def waiting(self) -> list[tuple[str, int]]:
         """Return for each buffer that holds jobs the name of their task, and how many there are."""
-        with self._wake:
+        with self._lock:
             buffers = self._shelf.buffers.items()
             return [(kind.task, len(buffer)) for kind, buffer in buffers if buffer]
 
@@ -123,18 +139,18 @@ class Outbox:
                 answer; the job is not taken.
         """
         size = message_size(message)
-        with self._wake:
+        with self._lock:
             has_room = self._shelf.has_room(size) or self._shelf.backoff(kind).is_waiting
         if not has_room:
             self.flush(force=True) if may_wait() else self.hand_over(timeout=0)
-        with self._wake:
+        with self._lock:
             buffer = self._shelf.add(kind, terms, message, size)
             if not self._ensure_thread() and (len(buffer) == 1 or self.is_closing):
                 self._wake.notify_all()  # it may be the next that is due
 
     def remove(self, id: str) -> Message | None:
         """Take a job out; None when it is not here, or already on its way."""
-        with self._wake:
+        with self._lock:
             message = self._shelf.remove(id)
             self._tell_waiting()
             return message
@@ -150,7 +166,7 @@ class Outbox:
             if not self.flush([kind], force=True):
                 self._give_up()
             return
-        with self._wake:
+        with self._lock:
             buffer = self._shelf.buffers.get(kind)
             if buffer is None or not buffer.is_full:
                 return
@@ -163,7 +179,8 @@ class Outbox:
                     while self._is_ready(kind) and self._send(kind):
                         pass
                 finally:
-                    self._release()
+                    self._sender = 0
+                    self._sending.release()
         finally:
             self._leave(kind)
 
@@ -177,7 +194,7 @@ class Outbox:
         Returns:
             True when nothing of these kinds is left.
         """
-        with self._wake:
+        with self._lock:
             kinds = list(self._shelf.buffers) if kinds is None else kinds
             for buffer in filter(None, map(self._shelf.buffers.get, kinds)):
                 buffer.expect()
@@ -189,8 +206,9 @@ class Outbox:
                     while not self._is_held(kind) and self._send(kind):
                         pass
             finally:
-                self._release()
-        with self._wake:
+                self._sender = 0
+                self._sending.release()
+        with self._lock:
             self._wake.notify_all()
             return not any(map(self._shelf.buffers.get, kinds))
 
@@ -203,7 +221,7 @@ class Outbox:
         Returns:
             How many of these jobs have left, and how many have not.
         """
-        with self._wake:
+        with self._lock:
             before = set(self._shelf.jobs)
             for buffer in self._shelf.buffers.values():
                 buffer.expect()
@@ -224,7 +242,7 @@ class Outbox:
         Args:
             timeout: Seconds in which it is tried.
         """
-        with self._wake:
+        with self._lock:
             # The thread does it: a broker that hangs would hang the caller.
             self.is_closing = True
             self._shelf.hurry(CLOSING_RETRY)
@@ -242,7 +260,7 @@ class Outbox:
         """
         if self._sender != threading.get_ident():
             self.hand_over(PATIENCE)
-        with self._wake:
+        with self._lock:
             self._forks += 1
             thread = self._thread
             self._wake.notify_all()
@@ -255,20 +273,21 @@ class Outbox:
         """Go on in the parent, with a thread if the broker did not take all."""
         if self._forker == threading.get_ident():
             self._forker = 0
-            self._release()
-        with self._wake:
+            self._sender = 0
+            self._sending.release()
+        with self._lock:
             self._forks = max(self._forks - 1, 0)  # it may have been made during the fork
             if self._shelf.jobs:
                 self._ensure_thread()
 
     def _give_up(self) -> None:
         """Say which jobs are not sent, and forget them."""
-        with self._wake:
+        with self._lock:
             left, on_their_way = self._shelf.clear()
         report(left, unknown=on_their_way, reason="The broker does not answer.")
 
     def _ensure_thread(self) -> bool:
-        """Tell whether the thread had to be started; `_wake` is held."""
+        """Tell whether the thread had to be started; `_lock` is held."""
         if self._forks or (self._thread is not None and self._thread.is_alive()):
             return False
         self._thread = threading.Thread(target=self._run, name="redis_optimizer.jobs", daemon=True)
@@ -290,11 +309,12 @@ class Outbox:
                     if self._is_due(kind) and not self._send(kind):
                         break
                 finally:
-                    self._release()
+                    self._sender = 0
+                    self._sending.release()
 
     def _wait_due(self) -> list[Kind]:
         """Wait until jobs should leave, and return their kinds; none when the thread is to end."""
-        with self._wake:
+        with self._lock:
             while not self._forks:
                 now = time.monotonic()
                 due = self._shelf.due()
@@ -307,16 +327,16 @@ class Outbox:
             return []
 
     def _is_due(self, kind: Kind) -> bool:
-        with self._wake:
+        with self._lock:
             return self._shelf.due().get(kind, inf) <= time.monotonic()
 
     def _is_held(self, kind: Kind) -> bool:
-        with self._wake:
+        with self._lock:
             buffer = self._shelf.buffers.get(kind)
             return buffer is None or buffer.is_held
 
     def _is_ready(self, kind: Kind) -> bool:
-        with self._wake:
+        with self._lock:
             buffer = self._shelf.buffers.get(kind)
             if buffer is None or self._shelf.backoff(kind).is_waiting:
                 return False
@@ -324,7 +344,7 @@ class Outbox:
 
     def _leave(self, kind: Kind) -> None:
         """Leave to the thread what is full."""
-        with self._wake:
+        with self._lock:
             buffer = self._shelf.buffers.get(kind)
             if buffer is not None and buffer.is_full:
                 buffer.leave()
@@ -332,73 +352,93 @@ class Outbox:
                     self._wake.notify_all()
 
     def _send(self, kind: Kind) -> bool:
-        """Send one batch; `_sending` is held. Tell whether to go on."""
-        with self._wake:
-            buffer = self._shelf.buffers.get(kind)
-            if buffer is None or self._shelf.backoff(kind).is_waiting:
+        """Send one batch; `_sending` is held. Tell whether to go on.
+
+        Raises:
+            BaseException: what a signal raises, such as the time limit of the task that called. No
+                job of the batch is lost by it, or sent twice.
+        """
+        way = UnderWay(kind)
+        try:
+            return self._send_next(way)
+        except BaseException:
+            if way.sent:
+                self._note_sent(way)
+            if way.unsent:
+                self._give_back(way)
+            raise
+
+    def _send_next(self, way: UnderWay) -> bool:
+        with self._lock:
+            buffer = self._shelf.buffers.get(way.kind)
+            if buffer is None or self._shelf.backoff(way.kind).is_waiting:
                 return False
             reason = "exit" if self.is_closing else buffer.reason
-            taken = self._shelf.take(kind)
-        if not taken:
+            way.buffer, way.unsent = buffer, buffer.batch()  # noted before they are taken out
+            self._shelf.take(buffer, way.unsent)
+        if not way.unsent:
             return False
         try:
-            self._dispatch(kind, [message for _, message, _ in taken])
+            self._dispatch(way.kind, [message for _, message, _ in way.unsent])
         except PartlySent as error:
-            unsent = {message.id for message in error.unsent}
-            sent = [job for job in taken if job[1].id not in unsent]
-            self._note_sent(kind, buffer, sent)
-            self._flushed(kind, len(sent), reason)
-            self._keep(kind, buffer, [job for job in taken if job[1].id in unsent], error)
+            ids = {message.id for message in error.unsent}
+            way.sent = [job for job in way.unsent if job[1].id not in ids]
+            way.unsent = [job for job in way.unsent if job[1].id in ids]
+            self._note_sent(way)
+            self._flushed(way.kind, len(way.sent), reason)
+            self._keep(way, error)
             return False
         except BROKER_ERRORS as error:
-            self._keep(kind, buffer, taken, error)
+            self._keep(way, error)
             return False
-        except Exception as error:
-            if isinstance(error, SoftTimeLimitExceeded):
-                self._give_back(kind, buffer, taken)
-                raise  # it is meant for the task that called
-            return self._send_singly(kind, buffer, taken)
-        except BaseException:
-            # The process ends: what was taken is sent, or said to be lost, on the way.
-            self._give_back(kind, buffer, taken)
+        except SoftTimeLimitExceeded:
             raise
-        self._note_sent(kind, buffer, taken)
-        self._flushed(kind, len(taken), reason)
+        except Exception:
+            return self._send_singly(way)
+        way.sent, way.unsent = way.unsent, []
+        self._note_sent(way)
+        self._flushed(way.kind, len(way.sent), reason)
         return True
 
-    def _send_singly(self, kind: Kind, buffer: JobBuffer[Message], taken: Taken) -> bool:
+    def _send_singly(self, way: UnderWay) -> bool:
         """Send jobs of which one cannot be sent, whatever the broker does: the others are."""
-        for place, job in enumerate(taken):
-            id, message, _ = job
+        while way.unsent:
+            first, *others = way.unsent
+            id, message, _ = first
             try:
-                self._dispatch(kind, [message])
+                self._dispatch(way.kind, [message])
             except BROKER_ERRORS as error:
-                self._keep(kind, buffer, taken[place:], error)
+                self._keep(way, error)
                 return False
+            except SoftTimeLimitExceeded:
+                raise
             except Exception as error:
                 report({id: message.task}, reason=f"It cannot be sent: {error!r}")
-            self._note_sent(kind, buffer, [job])
+            way.sent, way.unsent = [first], others
+            self._note_sent(way)
         return True
 
-    def _note_sent(self, kind: Kind, buffer: JobBuffer[Message], taken: Taken) -> None:
-        with self._wake:
-            self._shelf.backoff(kind).succeed()
-            buffer.sent()
-            self._shelf.forget(taken)
+    def _note_sent(self, way: UnderWay) -> None:
+        with self._lock:
+            self._shelf.backoff(way.kind).succeed()
+            way.buffer.sent()
+            self._shelf.forget(way.sent)
             self._tell_waiting()
 
-    def _keep(self, kind: Kind, buffer: JobBuffer[Message], taken: Taken, error: Exception) -> None:
-        with self._wake:
-            backoff = self._shelf.backoff(kind)
+    def _keep(self, way: UnderWay, error: Exception) -> None:
+        with self._lock:
+            backoff = self._shelf.backoff(way.kind)
             backoff.fail()
             log = logger.warning if backoff.failures == 1 else logger.debug
-        self._give_back(kind, buffer, taken)
+        count = len(way.unsent)
+        self._give_back(way)
         self._failed()
-        log("%d jobs could not be sent and are kept: %s", len(taken), error)
+        log("%d jobs could not be sent and are kept: %s", count, error)
 
-    def _give_back(self, kind: Kind, buffer: JobBuffer[Message], taken: Taken) -> None:
-        with self._wake:
-            self._shelf.give_back(kind, buffer, taken)
+    def _give_back(self, way: UnderWay) -> None:
+        with self._lock:
+            self._shelf.give_back(way.kind, way.buffer, way.unsent)
+            way.unsent = []
             self._wake.notify_all()  # they are due again, perhaps sooner than anything else
 
     def _tell_waiting(self) -> None:
@@ -408,11 +448,13 @@ class Outbox:
     def _acquire(self, timeout: float = -1) -> bool:
         if self._sender == threading.get_ident():
             return False  # a log handler that sends a job, say, while this thread is sending
-        if not self._sending.acquire(timeout != 0, timeout if timeout else -1):
-            return False
-        self._sender = threading.get_ident()
+        try:
+            if not self._sending.acquire(timeout != 0, timeout if timeout else -1):
+                return False
+            self._sender = threading.get_ident()
+        except BaseException:  # of a signal: perhaps just after it was got
+            self._sender = 0
+            with contextlib.suppress(RuntimeError):
+                self._sending.release()
+            raise
         return True
-
-    def _release(self) -> None:
-        self._sender = 0
-        self._sending.release()

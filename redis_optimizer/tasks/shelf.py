@@ -54,8 +54,8 @@ class Shelf:
         # Two jobs may be given one id; both are sent.
         id = message.id if message.id not in self.jobs else uuid()
         buffer.add(id, message, size)
-        self.jobs[id] = kind, message.task
-        self.bytes += size
+        # At once: a signal that came between would leave bytes that nobody has.
+        self.jobs[id], self.bytes = (kind, message.task), self.bytes + size
         if key := message.headers.get(DEDUP_HEADER):
             self.keys[key] = id
         return buffer
@@ -74,12 +74,10 @@ class Shelf:
             self.forget([(id, message, message_size(message))])
         return message
 
-    def take(self, kind: Kind) -> Taken:
-        """Take out the jobs of a kind that should leave together."""
-        buffer = self.buffers.get(kind)
-        taken = buffer.take() if buffer else []
-        self._forget_keys(taken)  # from here on, a call like one of them may be one too late
-        return taken
+    def take(self, buffer: JobBuffer[Message], batch: Taken) -> None:
+        """Take out jobs that should leave together, as the buffer named them."""
+        buffer.take(batch)
+        self._forget_keys(batch)  # from here on, a call like one of them may be one too late
 
     def give_back(self, kind: Kind, buffer: JobBuffer[Message], taken: Taken) -> None:
         """Put jobs back that could not leave, into the buffer that they came from: they are due."""
@@ -92,8 +90,8 @@ class Shelf:
         """Forget jobs that have left."""
         self._forget_keys(taken)
         for id, _, size in taken:
-            kind, _ = self.jobs.pop(id, (None, ""))
-            self.bytes -= size
+            kind = self.kind_of(id)
+            self.bytes -= size if self.jobs.pop(id, None) else 0  # it may be the second time
             buffer = self.buffers.get(kind) if kind else None
             if kind and buffer is not None and not buffer and not buffer.is_held:
                 del self.buffers[kind]
@@ -131,7 +129,7 @@ class Shelf:
         Returns:
             The task of each job, by its id, and the ids of those that were on their way.
         """
-        left, self.jobs = self.jobs, {}
+        left, self.jobs, self.bytes = self.jobs, {}, 0
         waiting = {id for buffer in self.buffers.values() for id in buffer}
         self.buffers.clear()
         self.keys.clear()

@@ -61,7 +61,8 @@ class BufferMachine(RuleBasedStateMachine):
     @precondition(lambda self: not self.out)
     @rule()
     def take(self) -> None:
-        self.out = self.buffer.take()
+        self.out = self.buffer.batch()
+        self.buffer.take(self.out)
         assert self.out == self.here[: len(self.out)], "not the oldest"
         assert bool(self.out) == bool(self.here)
         assert len(self.out) <= self.buffer.size

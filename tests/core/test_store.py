@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
+from redis_optimizer.core import prefixes, s3fifo
+from redis_optimizer.core import store as store_module
 from redis_optimizer.core.s3fifo import HOTTEST
 from redis_optimizer.core.store import SWEEP_STEP, LocalStore
 from redis_optimizer.core.values import freeze, thaw
+from tests.interrupts import interruptions
 
 from .stores import Clock, check_books, keep, read
 
@@ -189,3 +194,38 @@ def test_values_come_back_as_they_were_frozen(store: LocalStore) -> None:
     entry = store.find("key")
     assert entry is not None
     assert thaw(entry.value, entry.load) == value
+
+
+def test_nothing_wrong_is_served_wherever_a_signal_interrupts(clock: Clock) -> None:
+    def check(interrupt: Callable[[Callable[[], Any]], None], work: Callable[..., Any]) -> None:
+        store = LocalStore(3, 10_000, clock)
+        store.open()
+        under = store.under("p:")
+        for key in ("p:a", "p:b", "p:c"):
+            keep(store, key, "old")
+        interrupt(partial(work, store))
+        store.drop(["p:a", "p:d"])  # as when the server tells of it
+        for key in ("a", "d"):
+            assert read(store, f"p:{key}") is None
+            assert key not in under or under[key].expires_at <= clock()
+        if not store.is_open:
+            store.open()
+        for number in range(20):
+            assert keep(store, f"p:{number}")
+            assert read(store, f"p:{number}") == under[str(number)].value == "value"
+            assert len(store) <= 3
+
+    works = (
+        lambda store: keep(store, "p:d"),  # others must make room
+        lambda store: keep(store, "p:a"),
+        lambda store: keep(store, "p:a", size=store.max_bytes),
+        lambda store: store.drop(["p:a", "p:b"]),
+        lambda store: store.clear() or keep(store, "p:d"),
+        lambda store: store.close() or store.open(),
+    )
+    for work in works:
+        lines = 0
+        for interrupt in interruptions(store_module, s3fifo, prefixes):
+            check(interrupt, work)
+            lines += 1
+        assert lines > 10

@@ -9,6 +9,7 @@ from unittest import mock
 import pytest
 import redis
 from celery import Celery, chain, chord, group
+from celery.exceptions import SoftTimeLimitExceeded
 from django.test import override_settings
 from django.utils import timezone
 from kombu.exceptions import OperationalError
@@ -208,8 +209,19 @@ def test_without_a_broker_a_call_raises_what_celery_raises(app: Celery, mode: st
         declare(app, mode).delay(1)
 
 
+@pytest.mark.parametrize(
+    ("error", "raised"),
+    [
+        (redis.TimeoutError, OperationalError),
+        (SoftTimeLimitExceeded, SoftTimeLimitExceeded),  # of the task that calls
+    ],
+)
 def test_a_lock_whose_reply_was_lost_goes_with_the_next_call(
-    app: Celery, admin: redis.Redis, monkeypatch: pytest.MonkeyPatch
+    app: Celery,
+    admin: redis.Redis,
+    monkeypatch: pytest.MonkeyPatch,
+    error: type[Exception],
+    raised: type[Exception],
 ) -> None:
     sync = declare(app)
     app.conf.task_publish_retry = False
@@ -217,11 +229,11 @@ def test_a_lock_whose_reply_was_lost_goes_with_the_next_call(
 
     def lose_reply(*args: Any, **kwargs: Any) -> None:
         set_key(*args, **kwargs)
-        raise redis.TimeoutError
+        raise error
 
     with monkeypatch.context() as patch:
         patch.setattr(redis.Redis, "set", lose_reply)
-        with pytest.raises(OperationalError):
+        with pytest.raises(raised):
             sync.delay(1)
     assert len(locks(admin)) == 1
     job = sync.delay(1)

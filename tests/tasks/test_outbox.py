@@ -3,6 +3,7 @@
 import logging
 import threading
 from collections.abc import Callable, Iterator
+from itertools import chain
 from typing import Any
 
 import pytest
@@ -10,11 +11,15 @@ from celery import Celery
 from celery.exceptions import SoftTimeLimitExceeded
 from kombu.exceptions import OperationalError
 
+from redis_optimizer.core import buffer
 from redis_optimizer.signals import jobs_lost
+from redis_optimizer.tasks import outbox as outbox_module
+from redis_optimizer.tasks import shelf
 from redis_optimizer.tasks.kinds import DEDUP_HEADER, Kind, Terms
 from redis_optimizer.tasks.kombu import PartlySent
 from redis_optimizer.tasks.message import Message
 from redis_optimizer.tasks.outbox import CROWD, Outbox
+from tests.interrupts import interruptions
 from tests.servers import wait_until
 
 LONG = 3600.0
@@ -340,6 +345,48 @@ def test_a_soft_time_limit_reaches_the_task_that_calls(broker: Broker) -> None:
     with pytest.raises(SoftTimeLimitExceeded):
         fill(outbox, "bc")
     wait_until(lambda: broker.sent == [[], ["a", "b", "c"]])
+
+
+def test_so_it_does_where_jobs_are_sent_one_by_one(
+    broker: Broker, caplog: pytest.LogCaptureFixture
+) -> None:
+    errors = [ValueError(), None, SoftTimeLimitExceeded()]  # of all, of "a", of "b"
+
+    def dispatch(kind: Kind, messages: list[Message]) -> None:
+        error = errors.pop(0) if errors else None
+        if error:
+            raise error
+        broker(kind, messages)
+
+    outbox = Outbox(dispatch, max_jobs=100, max_bytes=10**6)
+    fill(outbox, "ab")
+    with pytest.raises(SoftTimeLimitExceeded):
+        fill(outbox, "c")
+    wait_until(lambda: broker.sent == [["a"], ["b", "c"]])
+    assert "lost" not in caplog.text
+
+
+def test_nobody_else_loses_a_job_wherever_a_signal_interrupts(broker: Broker) -> None:
+    def check(interrupt: Callable[[Callable[[], Any]], None]) -> None:
+        outbox = Outbox(broker, max_jobs=100, max_bytes=10**6)
+        fill(outbox, "ab")
+        interrupt(lambda: fill(outbox, "c"))
+        outbox.flush(force=True)
+        wait_until(lambda: not len(outbox))
+        assert [*chain(*broker.sent)] in (["a", "b"], ["a", "b", "c"])
+        assert outbox._shelf.bytes == 0
+        fill(outbox, "xyz")
+        outbox.flush(force=True)
+        wait_until(lambda: not len(outbox))
+        assert [*chain(*broker.sent)][-3:] == ["x", "y", "z"]
+        outbox.hold_for_fork()  # which ends its thread
+
+    lines = 0
+    for interrupt in interruptions(outbox_module, shelf, buffer):
+        check(interrupt)
+        broker.sent.clear()
+        lines += 1
+    assert lines > 100
 
 
 def test_two_jobs_of_one_id_are_both_sent(outbox: Outbox, broker: Broker) -> None:

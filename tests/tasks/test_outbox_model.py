@@ -30,7 +30,8 @@ class Unattended(Outbox):
                 try:
                     self._send(kind)
                 finally:
-                    self._release()
+                    self._sender = 0
+                    self._sending.release()
 
 
 class OutboxMachine(RuleBasedStateMachine):
