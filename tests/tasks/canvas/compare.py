@@ -39,11 +39,18 @@ def summarise(record: Record) -> dict[str, Any]:
     labels = find_labels(record.lines)
     jobs: dict[str, Any] = defaultdict(lambda: defaultdict(list))
     traces: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    killed = {
+        line["id"]
+        for line in record.lines
+        if line["event"] == "task_failure" and line["role"] == "main"
+    }
     for line in record.lines:
         job, event, seen = jobs[labels.get(line["id"], line["id"])], line["event"], line["seen"]
         step = {"event": event, "role": line["role"], **seen}
         if event == "label":
             continue
+        if event == "task_postrun" and line["id"] in killed:
+            continue  # it may have come to that, in the 0.1 s between SIGTERM and SIGKILL
         if event == "outcome":
             job["outcome"] = seen["meta"]
         elif event == "note":
