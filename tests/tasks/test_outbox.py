@@ -333,28 +333,24 @@ def test_a_job_that_cannot_be_sent_is_dropped_alone(
     assert "Job a[b] is lost. It cannot be sent: TypeError('b')" in caplog.text
 
 
-def test_a_soft_time_limit_reaches_the_task_that_calls(broker: Broker) -> None:
-    def dispatch(kind: Kind, messages: list[Message]) -> None:
-        if not broker.sent:
-            broker.sent.append([])
-            raise SoftTimeLimitExceeded
-        broker(kind, messages)
-
-    outbox = Outbox(dispatch, max_jobs=100, max_bytes=10**6)
-    fill(outbox, "a")
-    with pytest.raises(SoftTimeLimitExceeded):
-        fill(outbox, "bc")
-    wait_until(lambda: broker.sent == [[], ["a", "b", "c"]])
-
-
-def test_so_it_does_where_jobs_are_sent_one_by_one(
-    broker: Broker, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize(
+    ("errors", "sent"),
+    [
+        ([SoftTimeLimitExceeded], [["a", "b", "c"]]),
+        # Of all; then they are sent one by one: of "a", of "b".
+        ([ValueError, None, SoftTimeLimitExceeded], [["a"], ["b", "c"]]),
+    ],
+)
+def test_a_soft_time_limit_reaches_the_task_that_calls_and_no_job_is_lost(
+    broker: Broker,
+    caplog: pytest.LogCaptureFixture,
+    errors: list[type[Exception] | None],
+    sent: list[list[str]],
 ) -> None:
-    errors = [ValueError(), None, SoftTimeLimitExceeded()]  # of all, of "a", of "b"
+    left = [*errors]
 
     def dispatch(kind: Kind, messages: list[Message]) -> None:
-        error = errors.pop(0) if errors else None
-        if error:
+        if left and (error := left.pop(0)):
             raise error
         broker(kind, messages)
 
@@ -362,7 +358,7 @@ def test_so_it_does_where_jobs_are_sent_one_by_one(
     fill(outbox, "ab")
     with pytest.raises(SoftTimeLimitExceeded):
         fill(outbox, "c")
-    wait_until(lambda: broker.sent == [["a"], ["b", "c"]])
+    wait_until(lambda: broker.sent == sent)
     assert "lost" not in caplog.text
 
 
