@@ -356,7 +356,8 @@ class Outbox:
 
         Raises:
             BaseException: what a signal raises, such as the time limit of the task that called. No
-                job of the batch is lost by it, or sent twice.
+                job of the batch is lost by it, nor sent twice if it comes before or after the
+                sending itself: what came of a sending that it interrupts nobody knows.
         """
         way = UnderWay(kind)
         try:
@@ -382,8 +383,8 @@ class Outbox:
             self._dispatch(way.kind, [message for _, message, _ in way.unsent])
         except PartlySent as error:
             ids = {message.id for message in error.unsent}
-            way.sent = [job for job in way.unsent if job[1].id not in ids]
-            way.unsent = [job for job in way.unsent if job[1].id in ids]
+            sent = [job for job in way.unsent if job[1].id not in ids]
+            way.sent, way.unsent = sent, [job for job in way.unsent if job[1].id in ids]
             self._note_sent(way)
             self._flushed(way.kind, len(way.sent), reason)
             self._keep(way, error)
@@ -453,7 +454,8 @@ class Outbox:
                 return False
             self._sender = threading.get_ident()
         except BaseException:  # of a signal: perhaps just after it was got
-            self._sender = 0
+            if self._sender == threading.get_ident():  # else it is another's, who may be sending
+                self._sender = 0
             with contextlib.suppress(RuntimeError):
                 self._sending.release()
             raise

@@ -362,6 +362,30 @@ def test_a_soft_time_limit_reaches_the_task_that_calls_and_no_job_is_lost(
     assert "lost" not in caplog.text
 
 
+def test_who_is_interrupted_while_another_sends_leaves_the_sending_to_it(
+    outbox: Outbox, broker: Broker
+) -> None:
+    broker.answers.clear()
+    outbox.add(A, terms(timeout=0.0), message("a"))
+    assert broker.asked.wait(60)
+    sender, sending = outbox._sender, outbox._sending
+    assert sender
+
+    class Interrupted:
+        release = staticmethod(sending.release)
+
+        def acquire(self, *args: Any) -> bool:
+            raise KeyboardInterrupt
+
+    outbox._sending = Interrupted()  # type: ignore[assignment]
+    with pytest.raises(KeyboardInterrupt):
+        outbox.flush()
+    outbox._sending = sending
+    assert outbox._sender == sender
+    broker.answers.set()
+    wait_until(lambda: broker.sent == [["a"]])
+
+
 def test_nobody_else_loses_a_job_wherever_a_signal_interrupts(broker: Broker) -> None:
     def check(interrupt: Callable[[Callable[[], Any]], None]) -> None:
         outbox = Outbox(broker, max_jobs=100, max_bytes=10**6)
