@@ -1,6 +1,6 @@
 """What the admin page is shown under, and who may do what there. There is no table."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from django.db import models
 from django.utils.translation import pgettext_lazy
@@ -8,11 +8,22 @@ from django.utils.translation import pgettext_lazy
 __all__ = ["Overview"]
 
 
+class NoObjects(models.Manager[Any]):
+    """Find nothing, without a query: ``dumpdata`` asks models that are not managed, too."""
+
+    def get_queryset(self) -> models.QuerySet[Any]:
+        """Return an empty queryset."""
+        return super().get_queryset().none()
+
+
 class Overview(models.Model):
     """Carry the permissions of the admin page: Django keeps none without a model."""
 
+    objects: ClassVar[NoObjects] = NoObjects()
+
     class Meta:
         managed = False
+        base_manager_name = "objects"  # what dumpdata --all asks
         default_permissions = ()
         permissions: ClassVar = [
             ("view_overview", "Can view the overview of Redis optimizer"),

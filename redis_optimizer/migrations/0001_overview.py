@@ -33,6 +33,7 @@ class Migration(migrations.Migration):
                     ("switch_parts", "Can switch parts of Redis optimizer off and on"),
                 ],
                 "managed": False,
+                "base_manager_name": "objects",
                 "default_permissions": (),
             },
         ),
