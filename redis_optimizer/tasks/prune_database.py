@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
-from itertools import islice
 from typing import Any, Final
 
 from celery.result import AsyncResult
 from django.apps import apps
 from django.db import connections, router
+from django.db.models import Q, QuerySet
+from django.utils import timezone
 from django_celery_results.backends import DatabaseBackend
 from django_celery_results.models import GroupResult, TaskResult
 
@@ -42,8 +43,9 @@ def prune_database(
         app: The Celery app.
         task: Only results of this task; None for all.
         dry_run: Change nothing.
-        batch_size: How many results are deleted at a time.
-        progress: Called after each batch.
+        batch_size: How many results are read and deleted at a time.
+        progress: Called after each batch, and now and then before the first; what it raises ends
+            the run between two.
 
     Returns:
         What was found, and what becomes of it.
@@ -55,30 +57,41 @@ def prune_database(
     report = Report(f"the database {alias!r}")
     going: list[Found] = []
     pruning = Pruning(app, report, going.append, task)
-    grouped = _grouped(app)
-    rows = TaskResult.objects.using(alias).order_by("-date_done")
+    grouped = _grouped(app, lambda: progress(report))
+    rows = TaskResult.objects.using(alias)
     if task is not None:
         rows = rows.filter(task_name=task)
-    fields = ("pk", "task_id", "task_name", "status", "date_done", "meta")
-    found = rows.values_list(*fields).iterator(chunk_size=batch_size)
-    while batch := list(islice(found, batch_size)):
+    for batch in _newest_first(rows, batch_size):
         report.seen += len(batch)
         for row in batch:
             pruning.add(_read(row, grouped))
+        if going and not dry_run:
+            TaskResult.objects.using(alias).filter(pk__in=[found.key for found in going]).delete()
+            counts.counter.pruned += len(going)
+        going.clear()
         progress(report)
-    if not dry_run:
-        for part in _in_parts(going, batch_size):
-            TaskResult.objects.using(alias).filter(pk__in=part).delete()
-            counts.counter.pruned += len(part)
-            progress(report)
     return report
+
+
+def _newest_first(rows: QuerySet[TaskResult], size: int) -> Iterator[list[tuple[Any, ...]]]:
+    """Yield batches of rows, each by a query of its own: rows go while others are to be read."""
+    batch = _first(rows, size)
+    while batch:
+        yield batch
+        pk, *_, done, _meta = batch[-1]
+        batch = _first(rows.filter(Q(date_done__lt=done) | Q(date_done=done, pk__lt=pk)), size)
+
+
+def _first(rows: QuerySet[TaskResult], size: int) -> list[tuple[Any, ...]]:
+    fields = ("pk", "task_id", "task_name", "status", "date_done", "meta")
+    return list(rows.order_by("-date_done", "-pk").values_list(*fields)[:size])
 
 
 def _read(row: tuple[Any, ...], grouped: set[str]) -> Found:
     key, task_id, task, state, done, meta = row
     meta = meta or ""
     return Found(
-        done=done,
+        done=done if timezone.is_aware(done) else timezone.make_aware(done),  # USE_TZ = False
         key=key,
         state=state,
         task=task,
@@ -87,16 +100,21 @@ def _read(row: tuple[Any, ...], grouped: set[str]) -> Found:
     )
 
 
-def _grouped(app: Any) -> set[str]:
-    """Return the ids of the jobs of groups that are saved and of chords that are under way."""
+def _grouped(app: Any, tick: Callable[[], None]) -> set[str]:
+    """Return the ids of the jobs of groups that are saved and of chords that are under way.
+
+    Each takes a query: ``tick`` is called after it.
+    """
     backend = DatabaseBackend(app=app)
     ids: set[str] = set()
     # By name: the stubs that there are for its models do not know it.
     chords: Any = apps.get_app_config(TaskResult._meta.app_label).get_model("ChordCounter")
     for counter in chords.objects.iterator():
         ids.update(_ids(counter.group_result(app=app)))
+        tick()
     for group in GroupResult.objects.values_list("group_id", flat=True).iterator():
         ids.update(_ids(backend.restore_group(group, cache=False) or ()))
+        tick()
     return ids
 
 
@@ -106,9 +124,3 @@ def _ids(results: Iterable[Any]) -> Iterator[str]:
             yield result.id
         else:
             yield from _ids(result)
-
-
-def _in_parts(going: list[Found], size: int) -> Iterator[list[Any]]:
-    keys = [found.key for found in going]
-    for start in range(0, len(keys), size):
-        yield keys[start : start + size]

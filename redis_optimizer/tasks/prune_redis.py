@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -29,7 +30,8 @@ def prune_redis(
         task: Only results of this task; None for all.
         dry_run: Change nothing.
         batch_size: How many results are read at a time.
-        progress: Called after each batch.
+        progress: Called after each batch, and now and then amid the look for keys; what it raises
+            ends the run between two batches.
 
     Returns:
         What was found, and what becomes of it.
@@ -41,10 +43,9 @@ def prune_redis(
     report = Report(backend.as_uri())
     going: list[Found] = []
     pruning = Pruning(backend.app, report, going.append, task)
-    kept = _kept_tasks(client, key_of_kept("", "", prefix_of(backend)).rstrip(":") + ":")
-    for keys in _in_batches(
-        client.scan_iter(_glob(backend.task_keyprefix), batch_size), batch_size
-    ):
+    scan = partial(_scan, client, tick=lambda: progress(report))
+    kept = _kept_tasks(client, scan, key_of_kept("", "", prefix_of(backend)).rstrip(":") + ":")
+    for keys in _in_batches(scan(backend.task_keyprefix, size=batch_size), batch_size):
         report.seen += len(keys)
         for key, value, left in _read_all(client, keys):
             found = _read(backend, key, value, left, kept)
@@ -60,10 +61,21 @@ def prune_redis(
     return report
 
 
-def _kept_tasks(client: Any, prefix: str) -> dict[bytes, str]:
+def _scan(
+    client: Any, prefix: str | bytes, *, tick: Callable[[], None], size: int = 500
+) -> Iterator[Any]:
+    """Yield the keys that begin so; ``tick`` is called at each step, most of which find none."""
+    cursor = None
+    while cursor != 0:
+        cursor, names = client.scan(cursor or 0, _glob(prefix), size)
+        tick()
+        yield from names
+
+
+def _kept_tasks(client: Any, scan: Callable[[str], Iterator[Any]], prefix: str) -> dict[bytes, str]:
     """Return the tasks of the results that our backend keeps: Celery need not have stored them."""
     tasks: dict[bytes, str] = {}
-    for name in client.scan_iter(_glob(prefix), 500):
+    for name in scan(prefix):
         task = _as_text(name)[len(prefix) :].rpartition(":")[0]
         tasks.update((_as_bytes(key), task) for key in client.lrange(name, 0, -1))
     return tasks

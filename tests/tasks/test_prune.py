@@ -169,6 +169,14 @@ def test_the_task_says_how_many(old: Old, admin: redis.Redis) -> None:
     assert report.tasks[TASK][states.SUCCESS].kept == 9
 
 
+def test_it_can_be_stopped_where_nothing_is_found(old: Old, admin: redis.Redis) -> None:
+    admin.mset({f"other:{number}": 1 for number in range(2000)})
+    steps: list[int] = []
+    old.prune(batch_size=100, progress=lambda report: steps.append(report.seen))
+    assert len(steps) > 10
+    assert set(steps) == {0}
+
+
 def test_progress_is_shown_each_second() -> None:
     clock = iter([0, 0.5, 1.2, 1.2, 1.9, 2.5, 2.5]).__next__
     stream = io.StringIO()
@@ -251,6 +259,39 @@ def test_rows_are_deleted(site: Site) -> None:
         assert f"'{job}'" in left
     for job in ("s2", "f4", "w5", "m2", "n0"):
         assert f"'{job}'" not in left
+
+
+def test_times_may_have_no_zone(site: Site) -> None:
+    """They are those of the site then, as USE_TZ = False has it."""
+    naive = {"USE_TZ": False, "TIME_ZONE": "Asia/Tokyo"}
+    said = prune(site, before=ROWS, **naive).stdout
+    assert "Results at the database 'default': 88 seen, 25 go" in said
+    assert "left alone, finished lately: 3" in said
+
+
+def test_what_was_done_before_it_is_stopped_stays_done(site: Site) -> None:
+    said = site.produce(
+        ROWS
+        + """
+from redis_optimizer.tasks.prune_database import prune_database
+told = []
+def progress(report):
+    told.append((report.seen, report.dropped))
+    if report.seen >= 40:
+        raise InterruptedError
+try:
+    prune_database(app, batch_size=10, progress=progress)
+except InterruptedError:
+    print(told[0], told[-1][1] > 0, told[-1][1] == 88 - TaskResult.objects.count())
+"""
+    ).stdout
+    assert said == "(0, 0) True True\n"  # it is told of before the first row, too
+
+
+def test_each_row_is_seen_once_though_all_are_of_one_moment(site: Site) -> None:
+    once = ROWS + "TaskResult.objects.update(date_done=timezone.now() - timedelta(days=2))"
+    said = prune(site, "--batch-size", "7", before=once).stdout
+    assert "Results at the database 'default': 88 seen" in said
 
 
 def test_the_report_says_what_is_done(site: Site) -> None:
