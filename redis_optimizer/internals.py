@@ -33,6 +33,7 @@ __all__ = [
     "interrupt",
     "is_connected",
     "is_warned_of",
+    "leave_out_of_cache",
     "live_caches",
     "loaded_user",
     "marks_of",
@@ -41,6 +42,7 @@ __all__ = [
     "receive_pushes",
     "set_client",
     "set_non_atomic_requests",
+    "set_raising",
 ]
 
 Push = list[Any]
@@ -88,6 +90,11 @@ def client_class(backend: RedisCache[Any]) -> type[DefaultClient]:
 def set_client(backend: RedisCache[Any], client: Any) -> None:
     """Let a backend use a client that we made, in the place of the one that it would make."""
     backend._client = client
+
+
+def set_raising(backend: RedisCache[Any]) -> None:
+    """Let a backend raise what its ``IGNORE_EXCEPTIONS`` would hide."""
+    backend._ignore_exceptions = False
 
 
 def client_options(backend: RedisCache[Any]) -> dict[str, Any]:
@@ -158,7 +165,8 @@ def csrf_token_noted(request: HttpRequest) -> Iterator[Callable[[], bool]]:
     meta = request.META
     before = meta.pop("CSRF_COOKIE_NEEDS_UPDATE", None)
     try:
-        yield lambda: bool(meta.get("CSRF_COOKIE_NEEDS_UPDATE"))
+        # False, too: then it was used, and a decorator of the view has seen to the cookie.
+        yield lambda: "CSRF_COOKIE_NEEDS_UPDATE" in meta
     finally:
         if before is not None:
             meta.setdefault("CSRF_COOKIE_NEEDS_UPDATE", before)
@@ -171,6 +179,11 @@ def marks_of(response: HttpResponseBase) -> dict[str, Any]:
     """Return what decorators of Django have set on a response for its middleware, by attribute."""
     fields = vars(response)
     return {name: fields[name] for name in _MARKS if name in fields}
+
+
+def leave_out_of_cache(request: HttpRequest) -> None:
+    """Have ``cache_page`` and UpdateCacheMiddleware keep no response to a request."""
+    vars(request)["_cache_update_cache"] = False
 
 
 def non_atomic_requests(view: Callable[..., Any]) -> set[str]:

@@ -9,6 +9,7 @@ from redis.exceptions import RedisError
 
 from redis_optimizer.admin.done import Done, Refused, told
 from redis_optimizer.admin.servers import address
+from redis_optimizer.cache.emptying import empty
 from redis_optimizer.health.checks.redis import aliases_of
 from redis_optimizer.stats import orders
 from redis_optimizer.stats.gathered import Process
@@ -32,7 +33,7 @@ def clear_cache(alias: str, describe: Callable[[Process], str]) -> Done:
         Refused: the cache could not be cleared.
     """
     try:
-        caches[alias].clear()
+        empty(alias)
     except Exception as error:  # every client class has errors of its own
         raise Refused(
             _("The cache “%(alias)s” could not be cleared: %(error)s")

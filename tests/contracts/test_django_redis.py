@@ -11,10 +11,11 @@ from django_redis.client.default import DefaultClient
 from django_redis.exceptions import ConnectionInterrupted
 from django_redis.serializers.pickle import PickleSerializer
 from django_redis.util import CacheKey
+from redis.exceptions import ConnectionError
 
 from redis_optimizer.cache import methods
 from redis_optimizer.embedded import EmbeddedServer
-from redis_optimizer.internals import set_client
+from redis_optimizer.internals import set_client, set_raising
 
 
 class Tap:
@@ -96,6 +97,14 @@ def test_every_client_class_gets_its_connections_from_its_factory() -> None:
         factory = client.connection_factory
         assert ".connection_factory" in inspect.getsource(type(client).connect)
         assert factory.connect("redis://127.0.0.1:1/0").connection_pool is not None
+
+
+def test_a_backend_that_shall_raise_ignores_no_exception() -> None:
+    cache = backend(IGNORE_EXCEPTIONS=True)
+    assert cache.clear() is None  # nothing is there, and it says nothing
+    set_raising(cache)
+    with pytest.raises(ConnectionError):
+        cache.clear()
 
 
 def test_a_backend_uses_the_client_that_it_is_given(server: EmbeddedServer) -> None:

@@ -37,6 +37,8 @@ FACTS = {
     "python": "3.13.0",
 }
 
+TIERED = "redis_optimizer.cache.TieredCache"
+
 UNSURE = [Silent(17, "h:1", is_certain=False), Silent(18, "h:2", is_certain=False)]
 
 
@@ -333,11 +335,19 @@ def test_clear_touches_no_cache_before_all_are_known_and_confirmed(
     assert caches["plain"].get("a") == 1
 
 
-def test_clear_says_that_a_cache_is_down(found: Callable[[Gathered], None]) -> None:
+@pytest.mark.parametrize("backend", ["django_redis.cache.RedisCache", TIERED])
+@pytest.mark.parametrize("is_ignored", [False, True])
+def test_clear_says_that_a_cache_is_down(
+    found: Callable[[Gathered], None], backend: str, is_ignored: bool
+) -> None:
     found(Gathered())
     with EmbeddedServer() as own:
         gone = own.url
-    down = {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": gone}
+    down = {
+        "BACKEND": backend,
+        "LOCATION": gone,
+        "OPTIONS": {"IGNORE_EXCEPTIONS": is_ignored},
+    }
     with (
         override_settings(CACHES={"default": down}),
         pytest.raises(CommandError, match="'default' could not be cleared"),

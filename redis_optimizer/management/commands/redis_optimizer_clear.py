@@ -3,9 +3,10 @@
 import json
 from typing import Any, Final
 
-from django.core.cache import BaseCache, InvalidCacheBackendError, caches
+from django.core.cache import InvalidCacheBackendError, caches
 from django.core.management.base import CommandError, CommandParser
 
+from redis_optimizer.cache.emptying import empty
 from redis_optimizer.management.help import CommandWithExamples
 from redis_optimizer.management.stats.columns import number
 from redis_optimizer.management.stats.orders import (
@@ -98,13 +99,13 @@ class Command(CommandWithExamples):
             raise CommandError(str(error)) from error
         if ask_back and not all(map(_is_confirmed, named)):
             raise CommandError("Nothing was cleared.")
-        for alias, cache in named.items():
-            self._clear_one(alias, cache)
+        for alias in named:
+            self._clear_one(alias)
             cleared.append(alias)
 
-    def _clear_one(self, alias: str, cache: BaseCache) -> None:
+    def _clear_one(self, alias: str) -> None:
         try:
-            cache.clear()
+            empty(alias)
         except Exception as error:  # every backend has errors of its own
             raise CommandError(f"The cache {alias!r} could not be cleared: {error}") from error
 
