@@ -50,9 +50,9 @@ def look(
     say(f"Looking at {_count(len(places), 'place')} that the settings name")
     visits = _visit(places, unknown, now)
     states, cost_of_states = _read_states(unknown)
-    stats_before, cost_before = _gather(unknown)
     app = loaded_app()
     with _watching(app, unknown, now) as watch:
+        stats_before, cost_before = _gather(unknown)
         for visit in visits:  # as late as this: what came before is not among what is measured
             visit.begin()
         began = now()

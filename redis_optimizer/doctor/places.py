@@ -21,6 +21,9 @@ __all__ = ["Place", "find_places", "loaded_app"]
 TIMEOUT: Final = 2.0
 """Seconds that a server may take to connect, and for an answer."""
 
+NO_POOL_OPTIONS: Final = frozenset({"parser_class", "pool_class", "serializer"})
+"""Of the OPTIONS of Django's RedisCache, those that it does not hand to redis-py."""
+
 
 @dataclass(frozen=True)
 class Place:
@@ -82,7 +85,9 @@ def _pools(alias: str, settings: dict[str, Any]) -> Iterator[ConnectionPool]:
     elif issubclass(backend, DjangoRedisCache):
         location = settings.get("LOCATION", "")
         urls = location.replace(",", ";").split(";") if isinstance(location, str) else location
-        yield ConnectionPool.from_url(urls[0])  # the first is the one that is written to
+        options = settings.get("OPTIONS") or {}
+        given = {name: value for name, value in options.items() if name not in NO_POOL_OPTIONS}
+        yield ConnectionPool.from_url(urls[0], **given)  # the first is the one that is written to
 
 
 def _jobs(unknown: list[str]) -> Iterator[Place]:

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,11 @@ from redis_optimizer.doctor.machine import memory_limit
 from redis_optimizer.doctor.places import Place
 from redis_optimizer.doctor.visit import Visit, parse_clients, parse_info
 from redis_optimizer.embedded import EmbeddedServer
+from redis_optimizer.stats.gathered import Gathered
 from tests.doctor.sites import PLAIN, Clock, app_on, cache_on, watch
 from tests.servers import connect
 
+DJANGO = "django.core.cache.backends.redis.RedisCache"
 READS_ONLY = {"info", "client|list", "client|tracking", "client|id", "client|setinfo", "hello"} | {
     *("auth", "get", "ping", "select", "publish", "subscribe"),  # of gather(), and of connecting
     *("psubscribe", "sscan", "zcount", "hscan", "zmscore"),  # of what workers do
@@ -94,6 +97,18 @@ class TestCost:
         (server,) = watch(traffic, CACHES={"default": cache_on(own)}).servers
         assert (server.rate("info"), server.rate("client|list"), server.rate()) == (0.5, 0.5, 1.0)
 
+    def test_nor_is_the_time_until_the_servers_are_watched(
+        self, own: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A site that takes long to import its tasks goes on counting meanwhile."""
+        events = []
+        app = app_on(own)
+        monkeypatch.setattr(app.loader, "import_default_modules", lambda: events.append("import"))
+        looking = import_module("redis_optimizer.doctor.look")
+        monkeypatch.setattr(looking, "gather", lambda: events.append("gather") or Gathered())
+        watch(lambda: events.append("watch"), CACHES={"default": cache_on(own)})
+        assert events == ["import", "gather", "watch", "gather"]
+
     def test_statistics_that_are_reset_meanwhile_are_no_negative_rate(
         self, own: EmbeddedServer, client: redis.Redis
     ) -> None:
@@ -127,6 +142,13 @@ class TestPlaces:
             ('CACHES["other"]', 2),
         ]
         assert all(alias.server == server for alias in evidence.aliases)
+
+    def test_djangos_cache_is_where_its_options_say(self, own: EmbeddedServer) -> None:
+        options = {"db": "3", "socket_timeout": 7, "serializer": "no.such.Serializer"}
+        django = cache_on(own, backend=DJANGO, OPTIONS=options)
+        django["LOCATION"] = f"redis://127.0.0.1:{own.port}"
+        (server,) = watch(CACHES={"default": django}).servers
+        assert [(use.database, use.timeout) for use in server.uses] == [(3, 7)]
 
     def test_two_servers_are_two(self, own: EmbeddedServer, server: EmbeddedServer) -> None:
         caches = {"default": cache_on(own), "other": cache_on(server)}

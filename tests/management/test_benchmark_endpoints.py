@@ -9,6 +9,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from redis_optimizer.management.benchmark.endpoints.plan import make_plan
+from redis_optimizer.management.benchmark.endpoints.worker import can_move
 
 SETTINGS = "tests.management.polled"
 OPTIONS = {
@@ -97,3 +98,20 @@ def test_each_client_asks_for_each_path_at_its_own_moments() -> None:
     assert polls == make_plan(["/a", "/b"], clients=10, interval=2, seconds=10, seed=1)
     assert len({poll.at for poll in polls}) == 50
     assert all(0 <= poll.at < 10 for poll in polls)
+
+
+@pytest.mark.parametrize(
+    ("given", "can"),
+    [
+        ({"BACKEND": "shop.caches.OwnRedis", "LOCATION": "redis://h:6379/0"}, True),
+        ({"BACKEND": "django.core.cache.backends.db.DatabaseCache", "LOCATION": "a_table"}, False),
+        (
+            {"BACKEND": "django.core.cache.backends.filebased.Cache", "LOCATION": "/a"},
+            False,
+        ),
+        ({"BACKEND": "django_redis.cache.RedisCache", "LOCATION": ["redis://h:6379/0"]}, False),
+        ({"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}, False),
+    ],
+)
+def test_only_a_cache_at_a_url_of_redis_moves(given: dict[str, Any], can: bool) -> None:
+    assert can_move(given) is can

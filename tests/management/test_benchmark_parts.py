@@ -11,6 +11,7 @@ from redis_optimizer.management.benchmark import progress
 from redis_optimizer.management.benchmark.cache.plan import Request, count_floor, make_plan
 from redis_optimizer.management.benchmark.cache.staleness import PRELOADED, Read, Write, find_stale
 from redis_optimizer.management.benchmark.cache.trace import TraceError, draw_trace, read_trace
+from redis_optimizer.management.benchmark.child import child_environment
 from redis_optimizer.management.benchmark.figures import percentile
 
 
@@ -170,3 +171,12 @@ def test_progress_is_a_bar_in_a_terminal_with_tqdm() -> None:
         advance(1000)
     assert "100%" in stream.getvalue()
     assert "1000/1000" in stream.getvalue()
+
+
+def test_a_process_is_on_or_off_as_the_benchmark_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A variable of the shell, left there by a rollback, would go before the settings."""
+    monkeypatch.setenv("REDIS_OPTIMIZER_ENABLED", "0")
+    monkeypatch.setenv("OTHER", "1")
+    environment = child_environment()
+    assert "REDIS_OPTIMIZER_ENABLED" not in environment
+    assert environment["OTHER"] == "1"

@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import IO, Any, TypeAlias, cast
 
+from redis_optimizer.conf import ENABLED_VARIABLE
+
 ENDING = 5.0  # seconds for a process to end by itself
 
 Inbox: TypeAlias = "queue.SimpleQueue[tuple[Child, dict[str, Any] | None]]"
@@ -25,10 +27,12 @@ class WorkerError(Exception):
 def child_environment() -> dict[str, str]:
     """Return this process's environment, with its import path.
 
-    The path is for a package that is not installed but lies beside manage.py.
+    The path is for a package that is not installed but lies beside manage.py. Whether ours is on
+    is up to what is measured: the variable that says so would go before the settings.
     """
     path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
-    return {**os.environ, "PYTHONPATH": path}
+    given = {name: value for name, value in os.environ.items() if name != ENABLED_VARIABLE}
+    return given | {"PYTHONPATH": path}
 
 
 class Child:

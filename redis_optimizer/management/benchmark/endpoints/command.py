@@ -12,6 +12,7 @@ from django.urls import NoReverseMatch, reverse
 from redis_optimizer.conf import cache_settings
 from redis_optimizer.management.benchmark.endpoints.report import Report, render
 from redis_optimizer.management.benchmark.endpoints.run import Benchmark, Setup
+from redis_optimizer.management.benchmark.endpoints.worker import can_move
 
 __all__ = ["BOUNDS", "HELP", "add_arguments", "render", "run"]
 
@@ -99,10 +100,7 @@ def check_movable(caches: Mapping[str, Any]) -> None:
         CommandError: it cannot.
     """
     for alias, given in caches.items():
-        location = given.get("LOCATION", "")
-        if "redis" in given.get("BACKEND", "") and not (
-            isinstance(location, str) and location.startswith(("redis://", "rediss://", "unix://"))
-        ):
+        if "redis" in given.get("BACKEND", "") and not can_move(given):
             raise CommandError(
                 f"CACHES[{alias!r}] cannot be moved to a server for the benchmark: its LOCATION "
                 "is not one URL. Run it with settings that have a single server."

@@ -12,14 +12,14 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, TypedDict
 
 from redis_optimizer.management.benchmark.endpoints.plan import Poll
 
-__all__ = ["Order", "Stopwatch"]
+__all__ = ["Order", "Stopwatch", "can_move"]
 
 REPORT_EVERY = 0.25  # seconds
 NOWHERE = "/redis-optimizer-benchmark/nothing-is-here/"
@@ -35,6 +35,13 @@ class Order(TypedDict):
     host: str
     cookie: str
     tries: bool  # whether each path is asked for once before
+
+
+def can_move(given: Mapping[str, Any]) -> bool:
+    """Tell whether a cache of the settings is at one URL, for which another server can stand in."""
+    location = given.get("LOCATION", "")
+    schemes = ("redis://", "rediss://", "unix://")
+    return isinstance(location, str) and location.startswith(schemes)
 
 
 _view_took = threading.local()
@@ -162,7 +169,7 @@ def main() -> None:
 
     changed = {
         "CACHES": {
-            alias: {**given, "LOCATION": order["url"]} if "LOCATION" in given else given
+            alias: {**given, "LOCATION": order["url"]} if can_move(given) else given
             for alias, given in settings.CACHES.items()
         },
         "REDIS_OPTIMIZER": {**getattr(settings, "REDIS_OPTIMIZER", {}), **order["settings"]},
