@@ -6,6 +6,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from threading import enumerate as enumerate_threads
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from django.contrib.auth.models import User
@@ -15,6 +16,7 @@ from django.template import Context, RequestContext, Template
 from django.test import Client, RequestFactory
 from django.urls import include, path
 from django.utils.translation import override
+from django.views.decorators.cache import cache_page
 
 import redis_optimizer
 from redis_optimizer.health import Result, Status, Verdict
@@ -31,6 +33,7 @@ SOURCE = "{% load redis_optimizer %}{% health_strip %}"
 
 urlpatterns = [
     path("page/", lambda request: HttpResponse(page(request))),
+    path("kept/", cache_page(60)(lambda request: HttpResponse(page(request) + uuid4().hex))),
     path("status/", include("redis_optimizer.urls")),
 ]
 
@@ -221,6 +224,15 @@ class TestCaches:
             response = client.get("/page/")
             assert b"vault" in response.content
             assert response["Vary"] == "Cookie"
+
+    def test_nor_does_django_keep_it_for_others(self, client: Client) -> None:
+        switch(Status.FAILING)
+        boss = Client()
+        boss.force_login(User.objects.create_user("staff", is_staff=True))
+        assert b"vault" in boss.get("/kept/").content
+        public = client.get("/kept/").content
+        assert b"vault" not in public
+        assert client.get("/kept/").content == public  # which is kept: it has a number
 
     def test_a_page_for_everybody_may_be_kept_for_everybody(self, client: Client) -> None:
         assert not client.get("/page/").has_header("Vary")

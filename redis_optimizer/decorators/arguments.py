@@ -5,6 +5,7 @@ from collections.abc import Callable
 from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from enum import Enum
+from functools import partial
 from hashlib import blake2b
 from string import Formatter
 from typing import Any, Final
@@ -53,6 +54,7 @@ class CallKey:
     ) -> None:
         self.name = name
         self._signature = inspect.signature(function)
+        self._bound = _bound_to(function)
         self._key = key
         self._vary = vary
         if key is not None and not isinstance(key, str) and not callable(key):
@@ -68,7 +70,8 @@ class CallKey:
         """
         if self._key is None:
             given = self._bind(args, kwargs)
-            key = f"{PREFIX}{self.name}({self._encode_all(given.items())})"
+            bound = self._encode("self", self._bound) if self._bound else ""
+            key = f"{PREFIX}{self.name}{bound}({self._encode_all(given.items())})"
         elif isinstance(self._key, str):
             key = _TEMPLATE.vformat(self._key, (), self._bind(args, kwargs))
         else:
@@ -137,6 +140,16 @@ class CallKey:
             "form that is the same in every process. Pass an id, a text, a number or a tuple of "
             "such, or say by key=... what to keep the result under."
         )
+
+
+def _bound_to(function: Any) -> tuple[Any, ...]:
+    """Return what a function gets with each call, which neither name nor signature tell."""
+    if isinstance(function, partial):
+        return (*_bound_to(function.func), *function.args)
+    if inspect.ismethod(function):
+        return (function.__self__,)
+    # An object that is called; what stands in for a function has its name.
+    return () if hasattr(function, "__qualname__") else (function,)
 
 
 class _Template(Formatter):

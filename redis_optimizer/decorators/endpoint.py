@@ -29,7 +29,13 @@ from redis_optimizer.decorators.personal import AUDIENCE, NOTHING, Watch
 from redis_optimizer.decorators.returned import as_response, is_failure, is_own, listed
 from redis_optimizer.decorators.rules import Rules, Terms
 from redis_optimizer.decorators.shelf import shelf
-from redis_optimizer.health.audience import Audience, aaudience, audience, session_spared
+from redis_optimizer.health.audience import (
+    Audience,
+    aaudience,
+    audience,
+    forget_caller,
+    session_spared,
+)
 from redis_optimizer.stats.endpoints import counts_of
 from redis_optimizer.switches import is_on
 
@@ -193,14 +199,14 @@ class Endpoint:
         if self._headers.are_newer(key[-1]):
             return Made(AGAIN, 0, is_shared=False)
         trust = self._trust
-        watch = Watch(request, self._allowed())
+        watch = Watch(request, self._allowed(), is_staff=key[-2])
         try:
             with watch:
                 response: Any = as_response(call(), self.name)
                 if callable(getattr(response, "render", None)):
                     response = response.render()
         except Exception as error:
-            return self._judge_error(error, watch)
+            return self._judge_error(error, request, watch)
         return self._judge(response, request, key, terms, watch, trust)
 
     async def _amake(
@@ -209,7 +215,7 @@ class Endpoint:
         if self._headers.are_newer(key[-1]):
             return Made(AGAIN, 0, is_shared=False)
         trust = self._trust
-        watch = Watch(request, self._allowed())
+        watch = Watch(request, self._allowed(), is_staff=key[-2])
         try:
             with watch:
                 response: Any = as_response(await call(), self.name)
@@ -217,7 +223,7 @@ class Endpoint:
                     # As Django does it: templates may query.
                     response = await sync_to_async(response.render, thread_sensitive=True)()
         except Exception as error:
-            return self._judge_error(error, watch)
+            return self._judge_error(error, request, watch)
         return self._judge(response, request, key, terms, watch, trust)
 
     def _allowed(self) -> frozenset[str] | None:
@@ -228,8 +234,10 @@ class Endpoint:
 
     # Judging what it returned
 
-    def _judge_error(self, error: Exception, watch: Watch) -> Made[Answer | Own]:
-        if watch.read:  # it may be the error of this user alone
+    def _judge_error(
+        self, error: Exception, request: HttpRequest, watch: Watch
+    ) -> Made[Answer | Own]:
+        if self._is_personal(request, watch):  # it may be the error of this user alone
             self._warn(watch)
             return Made(Own(None, error), 0, is_shared=False)
         raise error
@@ -244,7 +252,7 @@ class Endpoint:
         trust: object,
     ) -> Made[Answer | Own]:
         own: Made[Answer | Own] = Made(Own(response), 0, is_shared=False)
-        if watch.read or watch.changed:
+        if self._is_personal(request, watch) or watch.changed:
             self._warn(watch)
             return own
         varies = listed(response, "Vary")
@@ -268,8 +276,13 @@ class Endpoint:
             fresh_for = terms.failure_ttl
         return Made(answer, fresh_for, is_shared=where is None, key=where)
 
+    def _is_personal(self, request: HttpRequest, watch: Watch) -> bool:
+        if watch.is_mistaken:
+            forget_caller(request)
+        return bool(watch.read or watch.is_mistaken)
+
     def _warn(self, watch: Watch) -> None:
-        if not self._has_warned:
+        if (watch.read or watch.changed) and not self._has_warned:
             self._has_warned = True
             logger.warning("%s %s: what it returns is not kept.", self.name, watch.why())
 

@@ -27,17 +27,25 @@ class Watch:
     Args:
         request: The request that the view gets.
         allowed: Attributes of the user that it may read; None where it may read all.
+        is_staff: Whether the response is one for staff.
 
     Attributes:
         read: What it read first that it was not to, such as "request.user".
         changed: What of its own the client will be sent besides the response, such as a cookie.
+        is_mistaken: It read that the caller is, or is not, staff, where the key says otherwise: who
+            asks was remembered, or is told by something else than the session.
     """
 
-    def __init__(self, request: HttpRequest, allowed: frozenset[str] | None) -> None:
+    def __init__(
+        self, request: HttpRequest, allowed: frozenset[str] | None, *, is_staff: bool = False
+    ) -> None:
         self.request = request
         self.allowed = allowed
         self.read = ""
         self.changed = ""
+        self.is_mistaken = False
+        self._is_staff = is_staff
+        self._values: dict[str, bool] = {}  # of the attributes that it may read
         self._session: Any = None
         self._was_accessed = False
         self._undo = ExitStack()
@@ -55,6 +63,9 @@ class Watch:
 
     def __exit__(self, *error: object) -> None:
         self._undo.close()
+        if self._values.get("is_active") and "is_staff" not in self._values:
+            # A member is active and a visitor is not, and both count as the public.
+            self._note("request.user.is_active without is_staff")
 
     def _note(self, what: str) -> None:
         self.read = self.read or what
@@ -124,6 +135,12 @@ class Watch:
         elif attribute not in self.allowed:
             self._note(f"request.user.{attribute}" if attribute else "request.user")
 
+    def note_value(self, attribute: str, value: Any) -> None:
+        """Hear what an attribute of the user was."""
+        if self.allowed and attribute in self.allowed:
+            self._values[attribute] = bool(value)
+            self.is_mistaken |= attribute == "is_staff" and bool(value) is not self._is_staff
+
     def why(self) -> str:
         """Return why nobody else may get the response."""
         if self.changed:
@@ -161,7 +178,9 @@ class Watched(SimpleLazyObject):  # type: ignore[type-arg]  # generic in its stu
         user, watch = vars(self)["_watched"]
         watch.note_user(name)
         with watch.loading():
-            return getattr(user, name)
+            value = getattr(user, name)
+        watch.note_value(name, value)
+        return value
 
     def __repr__(self) -> str:
         user, watch = vars(self)["_watched"]

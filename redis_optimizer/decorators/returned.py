@@ -11,8 +11,8 @@ from redis_optimizer.decorators.answer import OURS
 
 __all__ = ["as_response", "is_failure", "is_own", "listed"]
 
-PARTIAL: Final = frozenset({206, 304, 412, 416})
-"""Statuses with which a view answers the headers of one request."""
+PARTIAL: Final = frozenset({206, 412, 416})
+"""Statuses, besides 304, with which a view answers the headers of one request."""
 
 ANSWERS: Final = (Http404, PermissionDenied, BadRequest, SuspiciousOperation)
 """What a view raises to answer with 400, 403 or 404."""
@@ -59,7 +59,8 @@ def is_own(response: HttpResponse, varies: set[str], is_for_all: bool) -> bool:
     """
     if response.cookies or "Set-Cookie" in response.headers or "*" in varies:
         return True
-    if response.status_code in PARTIAL:
+    # A redirect is not kept anyway; as the response that it is, it has its `url`.
+    if response.status_code in PARTIAL or 300 <= response.status_code < 400:
         return True
     directives = {one.partition("=")[0] for one in listed(response, "Cache-Control")}
     if "no-store" in directives:

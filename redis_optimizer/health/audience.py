@@ -23,6 +23,7 @@ __all__ = [
     "aaudience",
     "audience",
     "forget",
+    "forget_caller",
     "is_known",
     "is_staff_known",
     "session_spared",
@@ -47,6 +48,10 @@ KEPT_FOR: Final = {Audience.STAFF: 60.0, Audience.PUBLIC: 600.0}
 """Seconds for which an answer is remembered. For so long one who is staff no more still counts as
 staff, in a process that did not see the log-out; and one who has become so, without a new log-in,
 as the public. Few are staff, and all others poll less often than once a minute."""
+
+KEPT_UNSURE_FOR: Final = 10.0
+"""Seconds for which it is remembered where the cookie's session seems to be empty: it is over, or
+it is in a cache that did not answer."""
 
 
 class Known:
@@ -73,11 +78,12 @@ class Known:
             return None
         return answer[1]
 
-    def put(self, shown: str, answer: Audience) -> None:
+    def put(self, shown: str, answer: Audience, *, is_sure: bool = True) -> None:
         """Remember who shows something."""
         digest = self._digest(shown)
+        seconds = KEPT_FOR[answer] if is_sure else KEPT_UNSURE_FOR
         with self._lock:
-            self._answers[digest] = (self.now() + KEPT_FOR[answer], answer)
+            self._answers[digest] = (self.now() + seconds, answer)
             self._answers.move_to_end(digest)
             while len(self._answers) > KEPT_AT_MOST:
                 self._answers.popitem(last=False)
@@ -104,9 +110,9 @@ known: Final = Known()
 def audience(request: HttpRequest) -> Audience:
     """Return who asks. Without a session cookie, that is the public, and nothing is touched.
 
-    The answer for a cookie is remembered, see `KEPT_FOR`. Where it cannot be had, because
-    the store of the sessions or the table of users does not answer, say, it is the public as well.
-    Nobody is logged out by being asked for.
+    The answer for a cookie is remembered, see `KEPT_FOR` and `KEPT_UNSURE_FOR`. Where it cannot be
+    had, because the store of the sessions or the table of users does not answer, say, it is the
+    public as well. Nobody is logged out by being asked for.
 
     Args:
         request: The request.
@@ -120,9 +126,10 @@ def audience(request: HttpRequest) -> Audience:
         try:
             with session_spared(request):
                 answer = _judge(request.user)
+                is_sure = not _has_empty_session(request)
         except Exception:
             return Audience.PUBLIC
-        known.put(shown, answer)
+        known.put(shown, answer, is_sure=is_sure)
     return answer
 
 
@@ -141,9 +148,10 @@ async def aaudience(request: HttpRequest) -> Audience:
         try:
             with session_spared(request):
                 answer = _judge(await request.auser())
+                is_sure = not _has_empty_session(request)
         except Exception:
             return Audience.PUBLIC
-        known.put(shown, answer)
+        known.put(shown, answer, is_sure=is_sure)
     return answer
 
 
@@ -205,6 +213,20 @@ def forget(cookie: str | None) -> None:
         known.drop(cookie)
 
 
+def forget_caller(request: HttpRequest) -> None:
+    """Forget who sends a request.
+
+    Args:
+        request: The request.
+    """
+    forget(_shown(request))
+
+
+def _has_empty_session(request: HttpRequest) -> bool:
+    session: Any = vars(request).get("session")
+    return session is not None and session.is_empty()
+
+
 def _shown(request: HttpRequest) -> str | None:
     cookie: str | None = request.COOKIES.get(settings.SESSION_COOKIE_NAME)
     # Some sites take the user from there: what it says is not true of the cookie alone.
@@ -225,7 +247,7 @@ def _tell(request: HttpRequest) -> None:
 
 def _forget_request(*, request: HttpRequest | None = None, **kwargs: object) -> None:
     if request is not None:
-        forget(_shown(request))
+        forget_caller(request)
 
 
 def _connect() -> None:

@@ -21,6 +21,7 @@ from redis_optimizer.health.report import Status
 from redis_optimizer.health.runner import run_checks
 from redis_optimizer.health.sharing import Share, open_share
 from redis_optimizer.stats.endpoints import counts_of
+from redis_optimizer.switches import is_on
 
 __all__ = ["Ledger"]
 
@@ -68,7 +69,7 @@ class Ledger:
         if kept is None:
             return None
         age = self._now() - kept.began
-        left = min(kept.ttls[audience], max_age) - age
+        left = min(kept.ttls[audience], max_age) - age if is_on("endpoints") else 0.0
         return Verdict(kept.report, True, age, left if left > 0 else 0.0)
 
     def get(self, audience: Audience, max_age: float = inf, *, anew: bool = False) -> Verdict:
@@ -173,7 +174,7 @@ class Ledger:
     def _suits(self, wish: Wish, kept: Finding) -> bool:
         now = self._now()
         is_young = now - kept.began < min(kept.ttls[wish.audience], wish.max_age)
-        return is_young and wish.accepts(kept, now)
+        return is_young and is_on("endpoints") and wish.accepts(kept, now)
 
     def _grants(self, wish: Wish, finding: Finding) -> bool:
         if wish.accepts(finding, self._now()):

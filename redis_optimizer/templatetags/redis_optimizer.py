@@ -17,6 +17,7 @@ from django.utils.translation import gettext, pgettext
 from redis_optimizer.conf import get_settings
 from redis_optimizer.health import Status, Verdict, begin_verdict, peek_verdict
 from redis_optimizer.health.audience import Audience, audience
+from redis_optimizer.internals import leave_out_of_cache
 
 __all__ = ["health_strip", "register"]
 
@@ -88,6 +89,8 @@ def _audience(request: HttpRequest) -> Audience:
         # Who sends a known cookie is recognised without the session, and Django says
         # `Vary: Cookie` for a session that was used. Else a cache would show others the page.
         request.session.accessed = True
+    if who is Audience.STAFF:  # cache_page keeps a page before Django says so
+        leave_out_of_cache(request)
     return who
 
 

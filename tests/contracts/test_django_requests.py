@@ -13,12 +13,14 @@ from django.contrib.sessions.backends.signed_cookies import SessionStore
 from django.core.handlers.base import BaseHandler
 from django.db import connections, transaction
 from django.http import HttpRequest, HttpResponse
+from django.middleware.cache import CacheMiddleware
 from django.middleware.csrf import CsrfViewMiddleware, get_token
 from django.test import RequestFactory
 from django.views.decorators.clickjacking import xframe_options_exempt
 
 from redis_optimizer.internals import (
     csrf_token_noted,
+    leave_out_of_cache,
     loaded_user,
     marks_of,
     non_atomic_requests,
@@ -60,6 +62,13 @@ class TestCsrfToken:
             get_token(request_)
             assert is_used()
 
+    def test_so_it_is_when_a_decorator_has_seen_to_the_cookie(self, request_: Any) -> None:
+        with csrf_token_noted(request_) as is_used:
+            get_token(request_)
+            assert _cookies(request_) == ["csrftoken"]
+            assert is_used()
+        assert _cookies(request_) == []
+
     def test_what_was_asked_for_before_still_gets_its_cookie(self, request_: Any) -> None:
         get_token(request_)
         with csrf_token_noted(request_) as is_used:
@@ -81,6 +90,16 @@ def _cookies(request: HttpRequest) -> list[str]:
     response = HttpResponse()
     CsrfViewMiddleware(lambda request: response).process_response(request, response)
     return list(response.cookies)
+
+
+def test_what_is_left_out_of_cache_page_is_not_kept(request_: Any) -> None:
+    middleware = CacheMiddleware(lambda request: HttpResponse(), page_timeout=60)
+    for is_left_out in (True, False):
+        assert middleware.process_request(request_) is None
+        if is_left_out:
+            leave_out_of_cache(request_)
+        middleware.process_response(request_, HttpResponse("a page"))
+    assert middleware.process_request(request_) is not None
 
 
 class TestMarks:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from decimal import Decimal
+from functools import partial
 from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -56,6 +57,26 @@ class TestDefault:
         keys = {key_of(value) for value in values}
         assert len(keys) == len(values)
         assert key_of(1, 2) != key_of(1, b=2) != key_of(1, more=2)
+
+    def test_so_has_what_is_bound_to_other_arguments(self) -> None:
+        ann, bob = get_user_model()(pk=1), get_user_model()(pk=2)
+        bound: list[Any] = [plain, partial(plain, 1), partial(plain, 2), partial(plain, b=1)]
+        bound += [partial(partial(plain, 1), 2), ann.get_username, bob.get_username]
+        bound += [partial(one.check_password, "x") for one in (ann, bob)]
+        assert len({CallKey(one, "f", None, None)((), {}) for one in bound}) == len(bound)
+        key = CallKey(partial(plain, "EUR"), "mod.plain", None, None)((), {"b": 3})
+        assert key == "cached:mod.plain('EUR',)(more=(),b=3,others=())"
+
+    def test_what_is_bound_to_something_nameless_needs_a_key(self) -> None:
+        class Shop:
+            def total(self) -> None: ...
+
+            def __call__(self) -> None: ...
+
+        for one in (Shop().total, Shop(), partial(Shop().total), partial(plain, object())):
+            with pytest.raises(TypeError, match=r"mod\.f cannot be cached by its argument self"):
+                CallKey(one, "mod.f", None, None)((), {})
+            assert CallKey(one, "mod.f", "total", None)((), {}) == "total"
 
     def test_what_is_the_same_has_the_same(self) -> None:
         user = get_user_model()(pk=1)

@@ -10,10 +10,11 @@ from django.contrib.messages import INFO, add_message, get_messages
 from django.contrib.messages.middleware import MessageMiddleware
 from django.contrib.messages.storage.cookie import CookieStorage
 from django.contrib.sessions.backends.signed_cookies import SessionStore
-from django.http import HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.middleware.csrf import get_token
 from django.test import AsyncClient, Client, RequestFactory
 from django.utils.functional import SimpleLazyObject
+from django.views.decorators.csrf import csrf_protect
 
 from redis_optimizer.decorators import cached_health, cached_status
 from redis_optimizer.decorators.shelf import shelf
@@ -128,6 +129,60 @@ class TestWhatAHealthViewReads:
             request, arequest = asked_by(name), asked_by(name)
             assert view(request)["X-Cache"] == (await aview(arequest))["X-Cache"] == state
             assert request.session.accessed == arequest.session.accessed == (name == "ann")
+
+    @pytest.mark.parametrize("is_staff", [True, False])
+    def test_who_is_taken_for_another_is_given_what_is_theirs_alone(self, is_staff: bool) -> None:
+        """The user became staff, or ceased to be, or is told by something else than the session."""
+
+        @cached_health
+        def view(request: Any) -> dict[str, Any]:
+            return {"staff": request.user.is_active and request.user.is_staff}
+
+        def ask(is_staff: bool) -> Any:
+            request = asked_by("ann")
+            request.COOKIES["sessionid"] = "a session's"
+            request.user.is_staff = is_staff
+            return view(request)
+
+        assert ask(not is_staff)["X-Cache"] == "miss"
+        shelf.clear()
+        changed = ask(is_staff)
+        assert (changed["X-Cache"], body(changed)["staff"]) == ("miss", is_staff)
+        assert len(shelf) == 0
+        # From now on they are known for what they are.
+        assert [ask(is_staff)["X-Cache"] for _ in range(2)] == ["miss", "hit"]
+
+    async def test_nor_is_it_anybodys_on_the_event_loop(self, caplog: Any) -> None:
+        @cached_health
+        async def view(request: Any) -> dict[str, Any]:
+            return {"staff": request.user.is_staff}
+
+        for _ in range(2):
+            request: Any = RequestFactory().get("/")
+            request.user = get_user_model()(is_staff=True)  # a middleware of the site's, say
+            response = await view(request)
+            assert (response["X-Cache"], body(response)["staff"]) == ("miss", True)
+        assert len(shelf) == 0
+        assert caplog.text == ""  # the view does nothing wrong
+
+    def test_an_error_of_one_taken_for_another_is_theirs_alone(self) -> None:
+        @cached_health
+        def view(request: Any) -> dict[str, Any]:
+            raise PermissionError(request.user.is_staff)
+
+        request: Any = RequestFactory().get("/")
+        request.user = get_user_model()(is_staff=True)
+        with pytest.raises(PermissionError, match="True"):
+            view(request)
+
+    def test_members_and_visitors_are_not_told_apart(self, caplog: Any) -> None:
+        @cached_health
+        def view(request: Any) -> dict[str, Any]:
+            return {"member": request.user.is_active}
+
+        assert view(asked_by("ann"))["X-Cache"] == "miss"
+        assert len(shelf) == 0
+        assert "read request.user.is_active without is_staff" in caplog.text
 
     def test_a_user_may_have_attributes_of_any_name(self) -> None:
         @cached_health
@@ -274,6 +329,22 @@ class TestCookies:
         pages = [Client().get("/page/token/") for _ in range(2)]
         assert pages[0].content != pages[1].content
         assert all("csrftoken" in page.cookies for page in pages)
+        assert len(shelf) == 0
+
+    def test_nor_is_one_of_the_session(self, rf: RequestFactory, settings: Any) -> None:
+        settings.CSRF_USE_SESSIONS = True
+
+        @cached_status(60, vary=lambda request: "an org")
+        @csrf_protect
+        def view(request: HttpRequest) -> HttpResponse:
+            return HttpResponse(get_token(request))
+
+        for _ in range(2):
+            request: Any = rf.get("/")
+            request.session = SessionStore()
+            request.session["_csrftoken"] = "a" * 32
+            request.session.modified = False
+            assert view(request)["X-Cache"] == "miss"
         assert len(shelf) == 0
 
     def test_nor_is_a_session_that_the_view_changed(self, client: Client) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import django
 import pytest
-from django.http import HttpResponse, JsonResponse
+from django.http import HttpResponse, HttpResponseRedirect, JsonResponse
 from django.middleware.clickjacking import XFrameOptionsMiddleware
 from django.test import Client, RequestFactory
 from django.views.decorators.clickjacking import xframe_options_exempt
@@ -219,3 +219,10 @@ def test_a_view_may_take_arguments_of_its_path(client: Client) -> None:
     numbers = [body(client.get(f"/Status/{number}/"))["number"] for number in (1, 2, 1)]
     assert numbers == [1, 2, 1]
     assert site.runs["Status"] == 2
+
+
+def test_a_redirect_stays_what_the_view_returned(rf: RequestFactory) -> None:
+    view = view_of(lambda: HttpResponseRedirect("/there/"))
+    for _ in range(2):
+        response = view(rf.get("/"))
+        assert (response.status_code, response.url, response["X-Cache"]) == (302, "/there/", "miss")

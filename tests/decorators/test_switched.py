@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from django.test import AsyncClient, Client, override_settings
 
 from redis_optimizer.decorators import cached
+from redis_optimizer.health import Verdict
 from redis_optimizer.health.audience import Audience
+from redis_optimizer.health.ledger import Ledger
 from redis_optimizer.health.lifetimes import lifetimes
 from redis_optimizer.health.report import Status
 from redis_optimizer.switches import State, learn
+from tests.health.told import Told
 
 from .test_views import body
 
@@ -63,3 +68,21 @@ def test_a_verdict_is_not_remembered_while_it_is_off() -> None:
     assert lifetimes("health", Status.OK) == dict.fromkeys(Audience, 0.0)
     switch(True, 2.0)
     assert lifetimes("health", Status.OK)[Audience.PUBLIC] == 120
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_each_call_runs_the_checks_while_it_is_off(is_async: bool) -> None:
+    runs: list[int] = []
+    check = Told(label="counted", act=lambda: runs.append(1))
+    ledger = Ledger("health", lambda: [check])
+
+    def get() -> Verdict:
+        who = Audience.PUBLIC
+        return asyncio.run(ledger.aget(who)) if is_async else ledger.get(who)
+
+    assert [get().is_cached for _ in range(2)] == [False, True]
+    switch(False, 1.0)
+    assert [get().is_cached for _ in range(2)] == [False, False]
+    assert len(runs) == 3
+    switch(True, 2.0)
+    assert [get().is_cached for _ in range(2)] == [False, True]

@@ -15,6 +15,7 @@ from redis_optimizer.decorators import cached_health, cached_status
 from redis_optimizer.decorators.shelf import shelf
 from redis_optimizer.embedded import EmbeddedServer
 from redis_optimizer.health.audience import aaudience, audience, known
+from tests.servers import connect
 
 pytestmark = pytest.mark.django_db(transaction=True)  # other threads see the user, too
 
@@ -99,6 +100,24 @@ async def test_nor_on_the_event_loop(
     sessions.kill()
     response = await async_client.get(url)
     assert (response.status_code, "sessionid" in response.cookies) == (200, False)
+
+
+@pytest.mark.parametrize("url", ["/who/", "/awho/"])
+def test_staff_are_known_again_ten_seconds_after_one_read_that_failed(
+    cookies: Any, sessions: EmbeddedServer, monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    client = Client()
+    client.cookies = cookies
+    time = 0.0
+    monkeypatch.setattr(known, "now", lambda: time)
+    with connect(sessions) as admin:
+        admin.acl_setuser("default", commands=["-get"])
+        assert client.get(url).content == b"public"
+        admin.acl_setuser("default", commands=["+get"])
+    time = 9.9
+    assert client.get(url).content == b"public"
+    time = 10.0
+    assert client.get(url).content == b"staff"
 
 
 def test_a_view_that_reads_the_session_itself_is_djangos_business(
