@@ -2,12 +2,10 @@
 
 import logging
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakSet
 
 from celery import Celery, uuid
-from celery.utils.time import maybe_make_aware
 from django.core.exceptions import ImproperlyConfigured
 
 from redis_optimizer.conf import MOST_SECONDS, show
@@ -68,7 +66,7 @@ def apply_async(
     if task.dedup == "debounce":
         stands, is_new = latest.debounce(task, key, id, call)
     elif task.dedup == "keep_last":
-        ttl = latest.lifetime(task) + _delay(options, task.app)
+        ttl = latest.lifetime(task) + latest.delay(options, task.app)
         stands, is_new = latest.keep_last(task, key, id, call, ttl)
     else:
         stands, is_new = _take(task, key, id, *call)
@@ -135,19 +133,9 @@ def _take(
     latest.pack(task, (args, kwargs, options))
     ttl = latest.lifetime(task)
     if task.dedup not in WINDOWS:
-        ttl += _delay(options, task.app)
+        ttl += latest.delay(options, task.app)
     holder = locks.acquire(task.app, key, id, ttl, options)
     return holder, holder == id
-
-
-def _delay(options: Mapping[str, Any], app: Celery) -> float:
-    """Return the seconds until a job is due, in which its lock must not lapse."""
-    eta = options.get("eta")
-    if isinstance(eta, str):
-        eta = datetime.fromisoformat(eta)
-    if isinstance(eta, datetime):
-        return max(0.0, (maybe_make_aware(eta, app.timezone) - datetime.now(UTC)).total_seconds())
-    return max(0.0, float(options.get("countdown") or 0))
 
 
 def _later(task: "OptimizedTask", options: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,23 +1,29 @@
 """The latest arguments of calls that are one job: `debounce` and `keep_last`.
 
 A hash in Redis, which is the lock as well, keeps the latest call: the message that is queued
-carries an earlier one. Its TTL is mandatory and is renewed with every call and run. When it
-lapses all the same, a job runs with the arguments of its message.
+carries an earlier one. Its TTL is mandatory and is renewed with every run. When it lapses all the
+same, a job runs with the arguments of its message.
 """
 
+import contextlib
 import logging
+from collections import deque
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from numbers import Real
 from typing import TYPE_CHECKING, Any, Final
 
-from celery import Celery
+from celery import Celery, uuid
+from celery.utils.time import maybe_make_aware
 from kombu.exceptions import OperationalError
 from kombu.serialization import dumps, loads, prepare_accept_content
 
 from redis_optimizer.conf import get_settings
+from redis_optimizer.core.forks import around_fork
 from redis_optimizer.tasks import scripts
 from redis_optimizer.tasks.kinds import DEDUP_HEADER
 from redis_optimizer.tasks.kombu import visibility_timeout
-from redis_optimizer.tasks.locks import milliseconds, perform, release, take, text
+from redis_optimizer.tasks.locks import extend, milliseconds, perform, release, take, text
 from redis_optimizer.tasks.losses import report
 
 if TYPE_CHECKING:
@@ -26,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = [
     "REPLACING",
     "debounce",
+    "delay",
     "drop",
     "finish",
     "keep_last",
@@ -61,6 +68,14 @@ OBJECTS: Final = frozenset(
 
 ENTITIES: Final = frozenset({"queue", "exchange"})
 """Options that may be objects of kombu's: kept are their names."""
+
+TIMES: Final = ("eta", "expires")
+"""Options that may be points in time: kept as texts, which Celery takes and every serializer."""
+
+REMEMBERED: Final = 1_000
+"""Ends of jobs of which this process could not tell."""
+
+_untold: Final[deque[tuple["OptimizedTask", str, str, str]]] = deque(maxlen=REMEMBERED)
 
 
 def debounce(task: "OptimizedTask", key: str, id: str, call: Call) -> tuple[str | None, bool]:
@@ -101,13 +116,14 @@ def keep_last(
         The id of the job that will run, or None when the broker is not Redis, and whether it is
         to be sent.
     """
-    body = pack(task, call)
+    args, kwargs, options = call
+    body = pack(task, (args, kwargs, _fixed(task, options)))
     found = take(
         task.app,
         key,
         id,
         lambda c: scripts.KEEP_LAST(c, [key], id, milliseconds(ttl), body),
-        call[2],
+        options,
     )
     return (text(found[0]), bool(found[1])) if found else (None, True)
 
@@ -115,19 +131,32 @@ def keep_last(
 def finish(task: "OptimizedTask", key: str, id: str) -> None:
     """End a job of `keep_last`: give the key back, or send the job that waits for this end.
 
-    One command, and then those of sending; it never raises.
+    One command, and then those of sending; it never raises. Where the broker refuses that command,
+    it is sent once more with the next end that this process hears of.
     """
-    ttl = milliseconds(lifetime(task))
+    for end in [each for each in list(_untold) if each[0].app is task.app]:
+        with contextlib.suppress(ValueError):  # another thread does so
+            _untold.remove(end)
+            _finish(*end)
+    _finish(task, key, id, uuid())
+
+
+def _finish(task: "OptimizedTask", key: str, id: str, end: str) -> None:
+    ttl = lifetime(task)
     try:
-        found = perform(task.app, lambda c: scripts.FINISH(c, [key], id, ttl))
+        found = perform(task.app, lambda c: scripts.FINISH(c, [key], id, milliseconds(ttl), end))
     except OperationalError as error:
-        logger.error("Job %s is over; what may wait for it is not sent: %s", id, error)
+        _untold.append((task, key, id, end))
+        logger.error("Job %s is over; what may wait for it is sent later: %s", id, error)
         return
     if not found:
         return
     waiting = text(found[0])
     try:
-        send(task, key, waiting, unpack(task.app, found[1]))
+        call = unpack(task.app, found[1])
+        if wait := delay(call[2], task.app):
+            extend(task.app, key, id, ttl + wait, kind="hash")
+        send(task, key, waiting, call)
     except Exception as error:  # whatever the broker or a receiver of a signal raises
         report({waiting: task.name}, reason=f"It cannot be sent: {error}")
         release(task.app, key, id)
@@ -150,8 +179,18 @@ def send(task: "OptimizedTask", key: str, id: str, call: Call) -> Any:
     )
 
 
+def delay(options: Mapping[str, Any], app: Celery) -> float:
+    """Return the seconds until a job is due, in which its lock must not lapse."""
+    eta = options.get("eta")
+    if isinstance(eta, str):
+        eta = datetime.fromisoformat(eta)
+    if isinstance(eta, datetime):
+        return max(0.0, (maybe_make_aware(eta, app.timezone) - datetime.now(UTC)).total_seconds())
+    return max(0.0, float(options.get("countdown") or 0))
+
+
 def lifetime(task: "OptimizedTask") -> float:
-    """Return the seconds for which the latest arguments outlive the last call, or the start."""
+    """Return the seconds for which the latest arguments outlive the first call, or the start."""
     given = getattr(task, "dedup_ttl", None)
     if getattr(task, "dedup", None) != "debounce":
         return float(given or get_settings().DEDUP_TTL)
@@ -180,9 +219,12 @@ def pack(task: "OptimizedTask", call: Call) -> bytes:
         kombu.exceptions.EncodeError: for what cannot be serialised.
     """
     args, kwargs, options = call
-    kept = {name: value for name, value in options.items() if name not in OBJECTS and value}
+    kept = {name: value for name, value in options.items() if name not in OBJECTS}
     for name in ENTITIES & kept.keys():
         kept[name] = getattr(kept[name], "name", kept[name])
+    for name in TIMES:
+        if isinstance(kept.get(name), datetime):
+            kept[name] = kept[name].isoformat()
     serializer = options.get("serializer") or task.serializer
     kind, encoding, payload = dumps([list(args), dict(kwargs), kept], serializer)
     body: str | bytes = payload  # bytes for pickle and msgpack
@@ -199,3 +241,18 @@ def unpack(app: Celery, packed: bytes) -> Call:
     accept = prepare_accept_content(app.conf.accept_content)
     args, kwargs, options = loads(payload, kind.decode(), encoding.decode(), accept=accept)
     return args, kwargs, options
+
+
+def _fixed(task: "OptimizedTask", options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options that mean the same when the job is sent later: times count from the call."""
+    fixed = dict(options)
+    now = task.app.now()
+    if countdown := fixed.pop("countdown", None):
+        fixed["eta"] = now + timedelta(seconds=countdown)
+    expires = fixed.get("expires", task.expires)
+    if isinstance(expires, Real):
+        fixed["expires"] = now + timedelta(seconds=float(expires))
+    return fixed
+
+
+around_fork(after_in_child=_untold.clear)

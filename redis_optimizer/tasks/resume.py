@@ -2,21 +2,28 @@
 
 import functools
 import inspect
+import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from celery.exceptions import Ignore
+from kombu.exceptions import OperationalError
 
 from redis_optimizer.tasks import scripts
 from redis_optimizer.tasks.keys import mode_of
 from redis_optimizer.tasks.kinds import DEDUP_HEADER
-from redis_optimizer.tasks.latest import kept_key, lifetime, pause, unpack
+from redis_optimizer.tasks.latest import REPLACING, kept_key, lifetime, pause, unpack
 from redis_optimizer.tasks.locks import milliseconds, perform
 
 if TYPE_CHECKING:
     from redis_optimizer.tasks.base import OptimizedTask
 
 __all__ = ["goes_on", "has_kept", "with_latest"]
+
+logger = logging.getLogger("redis_optimizer.tasks")
+
+REFUSED_FOR: Final = 10.0
+"""Seconds after which a job asks again for its arguments, where the broker has refused."""
 
 GOES_ON: Final = "redis_optimizer_goes_on"
 """Attribute of the request of a job that was sent again, to run later."""
@@ -77,17 +84,17 @@ def _claim(
     # A retry carries the arguments that its first run was given.
     if not key or request.called_directly or request.retries:
         return args, kwargs
-    ttl = milliseconds(lifetime(task))
-    if mode_of(key) == "keep_last":
-        packed = perform(task.app, lambda c: scripts.CLAIM_LAST(c, [key], request.id, ttl))
-        wait = 0
-    elif mode_of(key) == "debounce":
-        keys = [key, kept_key(key, request.id)]
-        claimed = perform(task.app, lambda c: scripts.CLAIM_DEBOUNCED(c, keys, request.id, ttl))
-        wait, packed = claimed or (0, None)
-        request.update({HAS_KEPT: bool(packed)})
-    else:
+    mode = mode_of(key)
+    if mode not in REPLACING:
         return args, kwargs
+    try:
+        wait, packed = _ask(task, mode, key, request.id)
+    except OperationalError as error:
+        # With the arguments of its message it would undo later calls.
+        logger.warning("Job %s runs later: its arguments cannot be had: %s", request.id, error)
+        request.update({HAS_KEPT: mode == "debounce"})  # should it not be sent, its lock goes
+        _send_again(task, request, REFUSED_FOR)
+    request.update({HAS_KEPT: mode == "debounce" and bool(packed)})
     if packed:
         latest, named, _ = unpack(task.app, packed)
         args, kwargs = tuple(latest), dict(named)
@@ -98,8 +105,24 @@ def _claim(
     return args, kwargs
 
 
-def _send_again(task: "OptimizedTask", request: Any, seconds: float) -> None:
-    """Let a job that calls have pushed back run later, under its id."""
+def _ask(task: "OptimizedTask", mode: str, key: str, id: str) -> tuple[int, bytes | None]:
+    """Return the milliseconds that a job must wait, and its latest call."""
+    ttl = milliseconds(lifetime(task))
+    if mode == "keep_last":
+        return 0, perform(task.app, lambda c: scripts.CLAIM_LAST(c, [key], id, ttl))
+    keys = [key, kept_key(key, id)]
+    claimed = perform(task.app, lambda c: scripts.CLAIM_DEBOUNCED(c, keys, id, ttl))
+    wait, packed = claimed or (0, None)
+    return wait, packed
+
+
+def _send_again(task: "OptimizedTask", request: Any, seconds: float) -> NoReturn:
+    """Let a job run later, under its id.
+
+    Raises:
+        Ignore: it is not over.
+        kombu.exceptions.OperationalError: it cannot be sent.
+    """
     task.signature_from_request(
         request, countdown=pause(task.app, seconds), add_to_parent=False
     ).apply_async()

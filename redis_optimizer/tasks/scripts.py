@@ -105,10 +105,12 @@ DEBOUNCE: Final = Script(
 local id = redis.call('HGET', KEYS[1], 'id') or ARGV[1]
 local is_new = id == ARGV[1]
 redis.call('HSET', KEYS[1], 'id', id, 'due', now + ARGV[2])
-if not is_new then
+if is_new then
+    redis.call('PEXPIRE', KEYS[1], ARGV[3])
+else
+    -- Its job renews it, not each call: it would outlive a lost job for as long as they come.
     redis.call('HSET', KEYS[1], 'body', ARGV[4])
 end
-redis.call('PEXPIRE', KEYS[1], ARGV[3])
 return {id, is_new and 1 or 0}
 """
 )
@@ -124,6 +126,7 @@ if held[1] ~= ARGV[1] then
 end
 local left = held[2] - now
 if left > 0 then
+    redis.call('PEXPIRE', KEYS[1], ARGV[2])
     return {left, held[3]}
 end
 -- A call from now on begins a window of its own; this one may yet be delivered again.
@@ -152,13 +155,17 @@ if id == ARGV[1] then
 elseif held[2] then
     id, body = held[3] or ARGV[1], 'next_body'
     redis.call('HSET', KEYS[1], 'next', id)
+    if not held[3] then
+        redis.call('PEXPIRE', KEYS[1], ARGV[2])
+    end
 end
 if is_new == 1 then
     redis.call('HSET', KEYS[1], 'id', id)  -- its message has the arguments
+    redis.call('PEXPIRE', KEYS[1], ARGV[2])
 else
+    -- Its job renews it, not each call: it would outlive a lost job for as long as they come.
     redis.call('HSET', KEYS[1], body, ARGV[3])
 end
-redis.call('PEXPIRE', KEYS[1], ARGV[2])
 return {id, is_new}
 """)
 
@@ -181,11 +188,13 @@ return body
 """)
 
 FINISH: Final = Script("""
--- lock; id, lifetime: id and call of the job that is to be sent now, or nil
+-- lock; id, lifetime, end: id and call of the job that is to be sent now, or nil
 local held = redis.call('HMGET', KEYS[1], 'id', 'next', 'next_body', 'over')
 -- The next may be over before it takes the lock: it was revoked, or had expired.
 local is_next = held[4] and held[2] == ARGV[1]
-if not is_next and (held[1] ~= ARGV[1] or held[4]) then
+-- It may be over already for whoever hears of it, too, but not for this one, who asks once more.
+local is_over = held[4] and held[4] ~= ARGV[3]
+if not is_next and (held[1] ~= ARGV[1] or is_over) then
     return false
 end
 if is_next or not held[2] then
@@ -194,7 +203,7 @@ if is_next or not held[2] then
 end
 -- The next takes the lock when it runs. Should it not be sent because this process is killed, this
 -- job is delivered again and sends it.
-redis.call('HSET', KEYS[1], 'over', 1, 'runs', 1)
+redis.call('HSET', KEYS[1], 'over', ARGV[3], 'runs', 1)
 redis.call('PEXPIRE', KEYS[1], ARGV[2])
 return {held[2], held[3]}
 """)

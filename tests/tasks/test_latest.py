@@ -2,6 +2,8 @@
 
 import logging
 from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from unittest import mock
 
@@ -14,8 +16,9 @@ from kombu.exceptions import ContentDisallowed, EncodeError, OperationalError
 
 from redis_optimizer.embedded import EmbeddedServer
 from redis_optimizer.signals import jobs_lost
-from redis_optimizer.tasks import OptimizedTask, latest
+from redis_optimizer.tasks import OptimizedTask, latest, scripts
 from redis_optimizer.tasks.keys import key_of
+from redis_optimizer.tasks.resume import goes_on, has_kept
 from tests.tasks.dedup import locks
 from tests.tasks.queues import arguments, ids, messages
 
@@ -36,6 +39,7 @@ class Worker:
     def __init__(self, app: Celery, mode: str) -> None:
         ran: list[int] = []
         self.ran = ran
+        self.request: Any = None
 
         @app.task(base=OptimizedTask, shared=False, dedup=mode, dedup_on="key", dedup_ttl=60)
         def sync(key: str, number: int) -> None:
@@ -57,6 +61,7 @@ class Worker:
         task.push_request(
             **request, args=args, kwargs={}, called_directly=False, delivery_info=about
         )
+        self.request = task.request_stack.top
         try:
             task.run(*args)
         finally:
@@ -84,6 +89,69 @@ def test_an_end_that_is_heard_of_twice_sends_once(last: Worker, admin: redis.Red
     last.end(first)
     assert ids(admin) == [first, second]
     assert arguments(messages(admin)[1]) == (["a", 2], {})
+
+
+@contextmanager
+def failing(name: str, error: Exception, *, is_run: bool = False) -> Iterator[None]:
+    """Let a script fail once: before it has run, or after."""
+    script = getattr(scripts, name)
+    errors = [error]
+
+    def run(*args: Any) -> Any:
+        if errors and is_run:
+            script(*args)
+        if errors:
+            raise errors.pop()
+        return script(*args)
+
+    with mock.patch.object(scripts, name, run):
+        yield
+
+
+def test_a_lost_reply_to_an_end_loses_nothing(last: Worker, admin: redis.Redis) -> None:
+    first = last.call(1)
+    last.start(first, 1)
+    second = last.call(2)
+    with failing("FINISH", redis.ConnectionError("gone"), is_run=True):
+        last.end(first)
+    last.end(first)
+    assert ids(admin) == [first, second]
+
+
+def test_an_end_that_is_refused_is_told_with_the_next(
+    app: Celery, last: Worker, admin: redis.Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = last.call(1)
+    last.start(first, 1)
+    second = last.call(2)
+    with failing("FINISH", redis.ResponseError("OOM")):
+        last.end(first)
+    assert f"Job {first} is over; what may wait for it is sent later: OOM" in caplog.text
+    assert ids(admin) == [first]
+    last.end("another")
+    assert ids(admin) == [first, second]
+
+
+@pytest.mark.parametrize("mode", ["keep_last", "debounce"])
+def test_the_lock_of_a_lost_job_lapses_though_calls_go_on(
+    app: Celery, admin: redis.Redis, mode: str
+) -> None:
+    worker = Worker(app, mode)
+    worker.call(1)
+    admin.pexpire(worker.key, 30_000)
+    worker.call(2)
+    assert admin.pttl(worker.key) <= 30_000
+
+
+def test_what_waits_has_a_time_of_its_own(last: Worker, admin: redis.Redis) -> None:
+    """The job that runs may take longer than its lock has left."""
+    last.start(last.call(1), 1)
+    admin.pexpire(last.key, 30_000)
+    last.call(2)
+    assert admin.pttl(last.key) > 55_000
+    admin.pexpire(last.key, 30_000)
+    last.call(3)
+    assert admin.pttl(last.key) <= 30_000
 
 
 def test_calls_between_an_end_and_the_next_start_are_the_next(last: Worker) -> None:
@@ -176,6 +244,77 @@ def test_what_waits_and_cannot_be_sent_is_said_to_be_lost(
     assert locks(admin) == []
 
 
+def test_what_waits_is_sent_with_the_options_of_its_call(last: Worker, admin: redis.Redis) -> None:
+    first = last.call(1)
+    last.start(first, 1)
+    then = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+    options = {"countdown": 20, "expires": 1e9, "priority": 0, "ignore_result": False}
+    with mock.patch.object(last.task.app, "now", return_value=then):
+        last.task.apply_async(("a", 2), **options)
+    last.end(first)
+    sent = messages(admin)[1]
+    assert sent["properties"]["priority"] == 0
+    assert sent["headers"]["ignore_result"] is False
+    assert sent["headers"]["eta"] == "2026-01-02T03:04:25+00:00"
+    assert sent["headers"]["expires"] == (then + timedelta(seconds=1e9)).isoformat()
+
+
+def test_what_waits_may_lift_what_its_task_says(last: Worker, admin: redis.Redis) -> None:
+    last.task.expires = 1e9
+    first = last.call(1)
+    last.start(first, 1)
+    last.task.apply_async(("a", 2), expires=None)
+    last.end(first)
+    assert messages(admin)[0]["headers"]["expires"]
+    assert messages(admin)[1]["headers"]["expires"] is None
+
+
+def test_the_lock_lasts_until_what_waits_is_due(last: Worker, admin: redis.Redis) -> None:
+    first = last.call(1)
+    last.start(first, 1)
+    last.task.apply_async(("a", 2), countdown=1_000)
+    last.end(first)
+    assert 1_050_000 < admin.pttl(last.key) <= 1_060_000
+
+
+@pytest.mark.parametrize(
+    ("mode", "script"), [("keep_last", "CLAIM_LAST"), ("debounce", "CLAIM_DEBOUNCED")]
+)
+class TestArgumentsThatCannotBeHad:
+    def test_the_job_runs_later(
+        self, app: Celery, admin: redis.Redis, mode: str, script: str
+    ) -> None:
+        worker = Worker(app, mode)
+        job = worker.call(1)
+        worker.call(2)
+        admin.hset(worker.key, "due", 0)
+        with failing(script, redis.ResponseError("OOM")), pytest.raises(Ignore):
+            worker.start(job, 1)
+        assert worker.ran == []
+        assert goes_on(worker.request)
+        again = messages(admin)[-1]
+        assert again["headers"]["id"] == job
+        assert again["headers"]["eta"]
+        worker.start(job, 1)
+        assert worker.ran == [2]
+
+    def test_where_it_cannot_it_fails(
+        self, app: Celery, admin: redis.Redis, mode: str, script: str
+    ) -> None:
+        worker = Worker(app, mode)
+        job = worker.call(1)
+        no = OperationalError("no")
+        with (
+            failing(script, redis.ResponseError("OOM")),
+            mock.patch.object(worker.task, "apply_async", side_effect=no),
+            pytest.raises(OperationalError),
+        ):
+            worker.start(job, 1)
+        assert worker.ran == []
+        assert not goes_on(worker.request)
+        assert has_kept(worker.request) == (mode == "debounce")  # its end drops the lock
+
+
 def test_a_job_waits_until_it_is_due(debounced: Worker, admin: redis.Redis) -> None:
     job = debounced.call(1)
     debounced.call(2)
@@ -230,6 +369,15 @@ def test_what_was_kept_lapses(app: Celery, admin: redis.Redis, mode: str) -> Non
     limit = 60_000 if mode == "keep_last" else 60_000 + 7_200_000
     for key in locks(admin):
         assert limit - 5_000 < admin.pttl(key) <= limit
+
+
+@pytest.mark.parametrize("serializer", ["json", "pickle", "yaml", "msgpack"])
+def test_times_are_kept_as_texts(last: Worker, serializer: str) -> None:
+    last.task.app.conf.accept_content = [serializer]
+    then = datetime(2026, 1, 2, tzinfo=UTC)
+    call = ((), {}, {"eta": then, "serializer": serializer})
+    _, _, options = latest.unpack(last.task.app, latest.pack(last.task, call))
+    assert options["eta"] == "2026-01-02T00:00:00+00:00"
 
 
 @pytest.mark.parametrize("serializer", ["json", "pickle", "yaml", "msgpack"])
