@@ -89,7 +89,7 @@ def celery_settings(
             `transport_options`. Several are separated by ``;``. What is special in a password
             must be quoted.
         profile: One of the above.
-        results: Where results go: "redis", "django-db", or None for nowhere.
+        results: Where results go: "redis", "django-db", or None, which sets no backend.
         result_url: The one server for results in Redis, or its Sentinels; None: that of the
             broker.
         timeout: Seconds that a command may take, and that a thread waits for a connection. It does

@@ -48,6 +48,17 @@ def test_from_django_redis(server: EmbeddedServer) -> None:
     assert shown["INSTALLED_APPS"] == ["redis_optimizer"]
 
 
+def test_from_celery() -> None:
+    shown = run_page("celery")
+    [before] = [each for each in read_blocks("migration/celery.rst") if each.caption == "before"]
+    old: dict[str, Any] = {}
+    exec(before.code, old)
+    assert shown["CELERY_BROKER_URL"] == old["CELERY_BROKER_URL"]
+    options = shown["CELERY_BROKER_TRANSPORT_OPTIONS"]
+    assert options.items() >= old["CELERY_BROKER_TRANSPORT_OPTIONS"].items()
+    assert shown["CELERY_RESULT_BACKEND"].endswith(old["CELERY_RESULT_BACKEND"])
+
+
 def test_from_celery_batches(app: celery.Celery) -> None:
     saved: dict[str, int] = {}
     task = run_page("celery-batches", save=saved.__setitem__)["count_click"]

@@ -58,7 +58,10 @@ TRAFFIC = {
         Traffic("results kept, in batches", "kept", "kept"),
         Traffic("results kept, bulk", "kept", "bulk-kept"),
     ),
-    "single": (Traffic("one by one, results kept", "kept", "single-kept"),),
+    "single": (
+        Traffic("one by one, results ignored", "ignored", "single-ignored"),
+        Traffic("one by one, results kept", "kept", "single-kept"),
+    ),
 }
 CASES = (*TRAFFIC, "blocks", "duplicates", "results", "web", "stop", "idle")
 
