@@ -160,8 +160,8 @@ class OptimizedTask(_Task):
         def take(message: Message) -> None:
             kinds.append(batching.put(self.app, self, message))
 
-        producer = Capture(self.app, take)
-        result = super().apply_async(args, kwargs, task_id=id, producer=producer, **options)
+        with Capture(self.app, take) as producer:
+            result = super().apply_async(args, kwargs, task_id=id, producer=producer, **options)
         for kind in kinds:
             if opened := block.current():
                 opened.touch(kind, flush_on_response=self.flush_on_response)

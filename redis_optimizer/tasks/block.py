@@ -232,12 +232,7 @@ def _install(app: Celery) -> None:
         if not is_on(batching.PART):  # switched off inside the block
             batching.flush_all()  # what was called for before
             return acquire(producer)
-        return _capturing(block)
+        return Capture(block.app, block.collect)
 
     app.producer_or_acquire = producer_or_acquire  # type: ignore[method-assign]
     install_results(app)
-
-
-@contextlib.contextmanager
-def _capturing(block: Block) -> Iterator[Capture]:
-    yield Capture(block.app, block.collect)

@@ -4,7 +4,7 @@ A contract test holds each of it: ``tests/contracts/test_kombu.py``.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any, Final, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -47,6 +47,10 @@ class Capture(Producer):
     It does what kombu's own does, serialising and compressing included, up to the point where a
     channel would be needed; so an argument that cannot be serialised fails at the call.
 
+    Who asks for its channel gets one of the app's, until the block ends, and what is published then
+    is sent at once. The backend of ``rpc://`` does: as a job is called for, it declares the queue
+    of the answers, which costs the round trip that waiting would save.
+
     Args:
         app: Whose broker the messages are for.
         take: Called with each message, in the thread that publishes it.
@@ -55,10 +59,27 @@ class Capture(Producer):
     def __init__(self, app: Celery, take: Callable[[Message], None]) -> None:
         super().__init__(None, auto_declare=False)  # type: ignore[arg-type]  # as pools do
         self.__connection__ = _unused_connection(app)  # type: ignore[misc]  # pools set it, too
+        self._app = app
         self._take = take
+        self._sender: Any = None
+        self._stack = ExitStack()
+
+    def __exit__(self, *exc_info: Any) -> None:
+        self._sender = None
+        self._stack.__exit__(*exc_info)
+
+    @property
+    def channel(self) -> Any:  # type: ignore[override]  # nobody sets it
+        """Return a channel, with which messages are sent from now on."""
+        if self._sender is None:
+            self._sender = self._stack.enter_context(_pooled_producer(self._app))
+        return self._sender.channel
 
     def publish(self, body: Any, *args: Any, **options: Any) -> None:
         """Serialise a message, as `kombu.Producer.publish` does, and hand it over."""
+        if self._sender is not None:
+            self._sender.publish(body, *args, **options)
+            return
         # A retry would be of the sending, which comes later.
         super().publish(body, *args, **(options | {"retry": False}))
 

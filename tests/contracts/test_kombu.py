@@ -51,6 +51,22 @@ def test_celery_asks_a_producer_only_for_a_connection_that_translates_errors(app
         pass
 
 
+def test_a_producer_and_the_backend_of_rpc_ask_an_attribute_for_the_channel(app: Celery) -> None:
+    assert isinstance(Producer.channel, property)
+    app.conf.result_backend = "rpc://"
+    asked: list[Any] = []
+
+    class Asked(Producer):
+        @property
+        def channel(self) -> Any:
+            asked.append(connection.default_channel)
+            return asked[0]
+
+    with app.connection_for_write() as connection:
+        app.backend.on_task_call(Asked(None, auto_declare=False), "id")
+    assert asked
+
+
 def test_a_channel_hands_its_commands_to_a_batch() -> None:
     assert "_publish_batch" in inspect.getsource(transport.Channel._put)
     assert "_publish_batch" in inspect.getsource(transport.Channel._put_fanout)
