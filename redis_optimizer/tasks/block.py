@@ -61,16 +61,20 @@ class Block:
         if flush_on_response or not self.is_request:
             self.kinds.add(kind)
 
-    def close(self) -> None:
-        """Send what was collected and what was touched."""
+    def close(self, *, wait: bool = True) -> None:
+        """Send what was collected and what was touched.
+
+        Args:
+            wait: False leaves it to the thread of the outbox, for a caller that must not block.
+        """
         self.is_open = False
         if self.has_messages:
-            self._send_messages()
+            self._send_messages(wait=wait)
         if self.kinds:
-            batching.outbox().flush(self.kinds)
+            batching.outbox().flush(self.kinds, wait=wait)
 
-    def _send_messages(self) -> None:
-        batching.outbox().flush([Kind(self.app, block=self.id)])
+    def _send_messages(self, *, wait: bool = True) -> None:
+        batching.outbox().flush([Kind(self.app, block=self.id)], wait=wait)
 
 
 _block: ContextVar[Block | None] = ContextVar("redis_optimizer.block", default=None)
@@ -125,7 +129,13 @@ class Batch:
         traceback: TracebackType | None,
     ) -> None:
         if block := self._leave():
-            await sync_to_async(block.close, thread_sensitive=False)()
+            try:
+                await sync_to_async(block.close, thread_sensitive=False)()
+            except BaseException:
+                # Who is cancelled while all threads are busy takes that call out of their queue,
+                # and a loop that ends has no thread for it: what is here must leave all the same.
+                block.close(wait=False)
+                raise
 
     def _leave(self) -> Block | None:
         block, self._block = self._block, None

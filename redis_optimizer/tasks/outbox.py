@@ -184,12 +184,15 @@ class Outbox:
         finally:
             self._leave(kind)
 
-    def flush(self, kinds: Collection[Kind] | None = None, *, force: bool = False) -> bool:
+    def flush(
+        self, kinds: Collection[Kind] | None = None, *, force: bool = False, wait: bool = True
+    ) -> bool:
         """Send all jobs of some kinds, or leave it to the thread when that would take long.
 
         Args:
             kinds: Which; None for all.
             force: Do not keep to their delay. After a failure they wait in any case.
+            wait: False leaves it to the thread, for a caller that must not block.
 
         Returns:
             True when nothing of these kinds is left.
@@ -200,7 +203,7 @@ class Outbox:
                 buffer.expect()
                 if force:
                     buffer.release(whole=True)
-        if self._acquire(timeout=PATIENCE):
+        if wait and self._acquire(timeout=PATIENCE):
             try:
                 for kind in kinds:
                     while not self._is_held(kind) and self._send(kind):

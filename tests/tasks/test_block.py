@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -251,6 +252,49 @@ async def test_a_task_that_outlives_the_block_sends_at_once(plain: Any, admin: r
     ended.set()
     await task
     assert len(ids(admin)) == 1
+
+
+async def test_who_is_cancelled_as_the_block_ends_loses_nothing(
+    plain: Any, batched: Any, admin: redis.Redis
+) -> None:
+    occupied, free, ends = threading.Event(), threading.Event(), asyncio.Event()
+
+    def occupy() -> None:
+        occupied.set()
+        free.wait(60)
+
+    async def send() -> None:
+        async with batch():
+            plain.delay()
+            batched.delay()
+            await ends.wait()
+
+    loop, executor = asyncio.get_running_loop(), ThreadPoolExecutor(1)
+    loop.set_default_executor(executor)
+    busy = loop.run_in_executor(None, occupy)
+    try:
+        assert occupied.wait(60)
+        sending = asyncio.create_task(send())
+        await asyncio.sleep(0)
+        ends.set()
+        async with asyncio.timeout(60):
+            while not executor._work_queue.qsize():
+                await asyncio.sleep(0)
+        sending.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await sending
+        wait_until(lambda: len(ids(admin)) == 2)
+    finally:
+        free.set()
+    await busy
+
+
+async def test_a_loop_without_threads_loses_nothing(plain: Any, admin: redis.Redis) -> None:
+    await asyncio.get_running_loop().shutdown_default_executor()
+    with pytest.raises(RuntimeError, match="shutdown"):
+        async with batch():
+            plain.delay()
+    wait_until(lambda: len(ids(admin)) == 1)
 
 
 def test_who_waits_inside_has_the_jobs_sent(plain: Any, admin: redis.Redis) -> None:

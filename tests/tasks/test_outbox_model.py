@@ -98,9 +98,9 @@ class OutboxMachine(RuleBasedStateMachine):
     def flush_full(self, kind: Kind, wait: bool) -> None:
         self._try(lambda: self.outbox.flush_full(kind, wait=wait))
 
-    @rule(only=st.none() | st.lists(kinds, max_size=2), force=st.booleans())
-    def flush(self, only: list[Kind] | None, force: bool) -> None:
-        self._try(lambda: self.outbox.flush(only, force=force))
+    @rule(only=st.none() | st.lists(kinds, max_size=2), force=st.booleans(), wait=st.booleans())
+    def flush(self, only: list[Kind] | None, force: bool, wait: bool) -> None:
+        self._try(lambda: self.outbox.flush(only, force=force, wait=wait))
 
     @rule()
     def send_due(self) -> None:
