@@ -4,7 +4,7 @@ A contract test holds each of it: ``tests/contracts/test_celery.py``.
 """
 
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from queue import Empty
 from typing import Any
@@ -17,6 +17,7 @@ __all__ = [
     "channel_client",
     "close_when_lost",
     "consuming_channel",
+    "dump_models",
     "extend_rows",
     "filter_queues",
     "has_own_tracer",
@@ -152,6 +153,26 @@ def extend_rows(backend: Any, extend: Callable[[dict[str, Any], Any], None]) -> 
         return row
 
     backend._get_extended_properties = extended
+
+
+def dump_models(
+    task: Any, args: tuple[Any, ...], kwargs: dict[str, Any], options: Mapping[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return the arguments of a call with the models that Celery dumps before it sends them.
+
+    It does so since 5.7, for tasks with ``pydantic=True``.
+
+    Args:
+        task: The task.
+        args: Positional arguments of the call.
+        kwargs: Keyword arguments of the call.
+        options: Options of the call.
+    """
+    dump = getattr(task, "_dump_pydantic_arguments", None)
+    if dump is None or options.get("serializer", task.serializer) == "pickle":
+        return args, kwargs
+    dumped: tuple[tuple[Any, ...], dict[str, Any]] = dump(args, kwargs)
+    return dumped
 
 
 def override(conf: Any, name: str, value: Any) -> None:

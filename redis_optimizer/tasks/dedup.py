@@ -11,7 +11,8 @@ from django.core.exceptions import ImproperlyConfigured
 from redis_optimizer.conf import MOST_SECONDS, show
 from redis_optimizer.signals import job_deduplicated
 from redis_optimizer.tasks import batching, ends, latest, locks
-from redis_optimizer.tasks.keys import check_names, key_of
+from redis_optimizer.tasks.celery_internals import dump_models
+from redis_optimizer.tasks.keys import check_names, condition, key_of
 from redis_optimizer.tasks.kinds import DEDUP_HEADER
 from redis_optimizer.tasks.latest import REPLACING
 
@@ -60,7 +61,10 @@ def apply_async(
         kombu.exceptions.OperationalError: when the broker cannot be reached; nothing is sent.
         TypeError: when an argument has no form that can be compared; the message names it.
     """
-    key = key_of(task, args, kwargs)
+    given = args, kwargs
+    args, kwargs = dump_models(task, args, kwargs, options)
+    # A function is given what the caller gave, whatever the serializer.
+    key = key_of(task, *(given if callable(condition(task)) else (args, kwargs)))
     id = uuid()
     call = (args, kwargs, options)
     if task.dedup == "debounce":

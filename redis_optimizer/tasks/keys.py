@@ -16,7 +16,7 @@ from redis_optimizer.tasks.names import root
 if TYPE_CHECKING:
     from redis_optimizer.tasks.base import OptimizedTask
 
-__all__ = ["check_names", "key_of", "mode_of"]
+__all__ = ["check_names", "condition", "key_of", "mode_of"]
 
 DIGEST_BYTES: Final = 16
 

@@ -8,8 +8,9 @@ import inspect
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import celery
 import pytest
-from celery import Celery
+from celery import Celery, Task
 from celery.app import trace
 from celery.utils.dispatch import Signal
 from celery.worker import request
@@ -210,6 +211,19 @@ def test_a_setting_is_overridden_whatever_its_namespace(namespace: str | None) -
     override(app.conf, "worker_consumer", "ours")
     assert app.conf.worker_consumer == "ours"
     assert app.either("worker_consumer") == "ours"
+
+
+@pytest.mark.skipif(celery.VERSION < (5, 7), reason="Celery 5.6 dumps no models")
+def test_a_task_dumps_models_unless_they_are_pickled() -> None:
+    assert "_dump_pydantic_arguments" in vars(Task)
+    source = " ".join(inspect.getsource(Task.apply_async).split())
+    assert "options = dict(preopts, **options)" in source
+    assert (
+        "if self._dump_pydantic_arguments is not None and options.get('serializer') != 'pickle': "
+        "args, kwargs = self._dump_pydantic_arguments(args, kwargs)"
+    ) in source
+    assert ("serializer", "task_serializer") in Task.from_config
+    assert Task()._get_exec_options().keys() >= {"serializer"}
 
 
 def test_a_channel_begins_a_wait_by_a_method_and_reads_its_answer_by_a_reference() -> None:
