@@ -28,6 +28,7 @@ from redis_optimizer.connections.cluster_client import (
 from redis_optimizer.connections.counting import (
     PURPOSES,
     Purpose,
+    connects,
     count_pool,
     counting,
     open_connections,
@@ -54,6 +55,7 @@ __all__ = [
     "celery_settings",
     "channel_connection",
     "check_url",
+    "connects",
     "count_pool",
     "counting",
     "database_of",

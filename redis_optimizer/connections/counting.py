@@ -21,6 +21,7 @@ from redis_optimizer.internals import is_connected
 __all__ = [
     "PURPOSES",
     "Purpose",
+    "connects",
     "count_pool",
     "counting",
     "disregard",
@@ -43,13 +44,14 @@ socket, results under Sentinel, and clients of the site's own.
 class _Tally:
     """What was counted for one purpose. Threads may lose a count to each other, at worst."""
 
-    __slots__ = ("connections", "lock", "sent")
+    __slots__ = ("connections", "connects", "lock", "sent")
 
     def __init__(self) -> None:
         self.reset()
 
     def reset(self) -> None:
         self.sent = 0
+        self.connects = 0
         # Reentrant, as a signal may interrupt it with a call of a task. A new one, as another
         # thread of the parent may have held the old one.
         self.lock = threading.RLock()
@@ -74,6 +76,10 @@ class _Counting:
         super().__init__(*args, **kwargs)
         with self.tally.lock:
             self.tally.connections.add(self)  # type: ignore[arg-type]  # mixed in
+        self.register_connect_callback(self._count_connect)  # type: ignore[attr-defined]
+
+    def _count_connect(self, connection: object) -> None:
+        self.tally.connects += 1
 
     def send_command(self, *args: Any, **kwargs: Any) -> Any:
         self.tally.sent += 1
@@ -143,6 +149,11 @@ def disregard(connection: AbstractConnection) -> None:
 def sent() -> dict[str, int]:
     """Return the commands that this process sent, by purpose."""
     return {purpose: tally.sent for purpose, tally in _tallies.items()}
+
+
+def connects(purpose: Purpose) -> int:
+    """Return how often connections for a purpose were made, or made anew."""
+    return _tallies[purpose].connects
 
 
 def open_connections() -> dict[str, int]:

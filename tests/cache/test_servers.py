@@ -15,12 +15,14 @@ from redis.retry import Retry
 
 from redis_optimizer.cache import TieredCache, registry
 from redis_optimizer.embedded import HOST, EmbeddedServer, free_port
+from tests.relay import Relay
 from tests.servers import connect, sentinel, wait_until
 
 from .caches import PREFIX, QUICK, QUIET, channels, is_kept, keep, plain, tiered, wait_dropped
 from .clusters import CLIENT
 
 USER = "site"
+LASTING = {**QUICK, "EXACT_TTL": True}  # what is read lasts for longer than trust does
 # What django-redis needs beside its keys, and CLIENT TRACKING.
 NEEDED = ("+@read", "+@write", "+@connection", "+@transaction", "+client|tracking", "+client|id")
 
@@ -202,6 +204,70 @@ class TestRefused:
                 lambda tier, key: connect(other).set(key, ""),
             )
             assert tiered(server.url).stats()["coherence"] == "refused"
+
+
+class TestAnAddressThatMeansAnotherServer:
+    """What is connected stays so: the channel hears no end, and its PINGs are answered."""
+
+    @pytest.fixture
+    def relay(self, server: EmbeddedServer) -> Iterator[Relay]:
+        with Relay(server.port) as relay:
+            yield relay
+
+    @pytest.fixture
+    def other(self) -> Iterator[EmbeddedServer]:
+        with EmbeddedServer() as server:
+            yield server
+
+    def test_the_channel_moves_there(self, relay: Relay, other: EmbeddedServer) -> None:
+        cache = tiered(relay.url, l1=LASTING)
+        keep(cache, {"k": 1})
+        there = plain(other.url)
+        there.set("n", 1)
+        relay.port = other.port
+        cache.client.get_client().connection_pool.disconnect()  # it was idle for long, say
+        assert cache.get("n") == 1
+        there.set("n", 2)  # of which only that server tells
+        wait_until(lambda: cache.get("n") == 2)
+        with connect(other) as raw:
+            wait_until(lambda: len(channels(raw)) == 1 and cache.tier.ready)
+        hears(cache, other.url)
+
+    def test_it_stays_where_it_means_the_same(
+        self, relay: Relay, server: EmbeddedServer, admin: redis.Redis
+    ) -> None:
+        cache = tiered(relay.url, l1=LASTING)
+        keep(cache, {"k": 1})
+        channel = cache.tier.channel
+        for probes in (1, 2):
+            cache.client.get_client().connection_pool.disconnect()
+            cache.has_key("other")  # a new connection
+            before = admin.info("commandstats")["cmdstat_set"]["calls"]
+
+            def proved(before: int = before) -> bool:
+                cache.get("k")  # else there is no PING
+                return admin.info("commandstats")["cmdstat_set"]["calls"] == before + 1
+
+            wait_until(proved)
+            assert channel is not None
+            assert (channel.connects, probes) == (1, probes)
+        assert is_kept(cache, "k")
+
+    def test_what_cannot_be_told_is_not_trusted(
+        self, relay: Relay, server: EmbeddedServer, users: redis.Redis
+    ) -> None:
+        cache = tiered(relay.url, l1=LASTING)
+        keep(cache, {"k": 1})
+        users.execute_command("CONFIG", "SET", "maxmemory", "1")  # no write is taken
+        try:
+            cache.client.get_client().connection_pool.disconnect()
+            cache.has_key("other")
+            wait_until(lambda: cache.has_key("k") and not is_kept(cache, "k"))
+        finally:
+            users.execute_command("CONFIG", "SET", "maxmemory", "0")
+        wait_until(lambda: cache.get("k") and is_kept(cache, "k"))
+        assert cache.tier.channel is not None
+        assert cache.tier.channel.connects == 1
 
 
 def test_sentinel_names_another_master_and_the_channel_moves() -> None:
