@@ -21,6 +21,8 @@ from django.http.response import HttpResponseBase
 from django.utils.functional import LazyObject
 from django_redis.cache import RedisCache
 from django_redis.client.default import DefaultClient
+from django_redis.compressors.identity import IdentityCompressor
+from django_redis.serializers.pickle import PickleSerializer
 from redis.connection import AbstractConnection
 
 __all__ = [
@@ -32,6 +34,7 @@ __all__ = [
     "has_unread",
     "interrupt",
     "is_connected",
+    "is_pickled",
     "is_warned_of",
     "leave_out_of_cache",
     "live_caches",
@@ -101,6 +104,13 @@ def client_options(backend: RedisCache[Any]) -> dict[str, Any]:
     """Return the OPTIONS that a backend's client goes by."""
     options: dict[str, Any] = backend.client._options
     return options
+
+
+def is_pickled(backend: RedisCache[Any]) -> bool:
+    """Tell whether a backend's client stores pickles and nothing around them."""
+    client: Any = backend.client
+    serializer, compressor = type(client._serializer), type(client._compressor)
+    return serializer is PickleSerializer and compressor is IdentityCompressor
 
 
 def client_servers(backend: RedisCache[Any]) -> list[str]:

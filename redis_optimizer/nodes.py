@@ -11,8 +11,10 @@ import threading
 from collections.abc import Collection
 from typing import Final
 
+from redis.exceptions import ResponseError
+
 from redis_optimizer.channel import CLIENT_NAME, JOIN_TIMEOUT, Channel
-from redis_optimizer.connections import Address, Cluster
+from redis_optimizer.connections import Address, Cluster, is_busy
 from redis_optimizer.core.forks import join_thread
 from redis_optimizer.shares import Part, Whole
 from redis_optimizer.subscriber import Control, Subscriber
@@ -25,6 +27,9 @@ logger = logging.getLogger("redis_optimizer.channel")
 RETRY_FIRST: Final = 0.05
 RETRY_LONGEST: Final = 2.0
 """Seconds until the cluster is looked at again while not all is well."""
+
+REFUSED_AGAIN: Final = 60.0
+"""Seconds until it is where no node says what it is part of."""
 
 
 class ClusterChannel:
@@ -59,6 +64,7 @@ class ClusterChannel:
         self._wholes: list[Whole] = []
         self._connects = 0  # of channels that are gone
         self._error = ""
+        self._has_warned = False
 
     @property
     def is_up(self) -> bool:
@@ -156,6 +162,9 @@ class ClusterChannel:
                 self._error = f"{type(error).__name__}: {error}"
                 logger.debug("The cluster could not be looked at: %s", self._error)
                 self._close()
+                if isinstance(error, ResponseError) and not is_busy(error):
+                    self._wait_refused()
+                    continue
             if self._settles(within=retry):
                 retry = RETRY_FIRST
                 if not self._news.wait(RETRY_LONGEST):
@@ -164,6 +173,23 @@ class ClusterChannel:
                 self._stopping.wait(pause)  # where there is news, there may be more of it
             else:
                 retry = min(2 * retry, RETRY_LONGEST)
+
+    def _wait_refused(self) -> None:
+        """Let values be kept for a short time, as where a node does not tell of writes."""
+        if not self._has_warned:
+            self._has_warned = True
+            logger.warning(
+                "The cluster does not say who has which slots (%s). Cached values are kept in "
+                "process for a few seconds only. Allow CLUSTER INFO and CLUSTER SLOTS.",
+                self._error,
+            )
+        with self._lock:
+            subscribers = list(self._subscribers)
+        for subscriber in subscribers:
+            subscriber.on_refused(self._error)
+        self._stopping.wait(REFUSED_AGAIN)
+        for subscriber in subscribers:
+            subscriber.on_down()
 
     def _settles(self, *, within: float) -> bool:
         """Wait until every primary tells of writes, or has refused to."""

@@ -129,6 +129,29 @@ class TestState:
         assert strip.data["data-state"] == "stale"
         assert "Site status: out of date, last known: OK" in strip.text
 
+    @pytest.mark.parametrize(
+        ("options", "is_staff", "age"),
+        [
+            ({"HEALTH_POLL_INTERVAL": 30}, False, 120 + 45),
+            ({"HEALTH_POLL_INTERVAL": 30}, True, 60 + 45),
+            ({"HEALTH_TTL": 600}, False, 600 + 180),
+        ],
+    )
+    def test_what_the_server_still_tells_is_not_old(
+        self,
+        render: Any,
+        knows: Any,
+        settings: Any,
+        options: dict[str, int],
+        is_staff: bool,
+        age: int,
+    ) -> None:
+        settings.REDIS_OPTIMIZER = {**switches.SETTINGS, **options}
+        knows(verdict(REDIS, age=age))
+        assert render(is_staff=is_staff).data["data-state"] == "ok"
+        knows(verdict(REDIS, age=age + 1))
+        assert render(is_staff=is_staff).data["data-state"] == "stale"
+
     def test_what_is_not_known_is_not_claimed(self, render: Any, knows: Any) -> None:
         knows(None)
         strip = render()
@@ -242,6 +265,11 @@ class TestSetUp:
     def test_it_needs_the_request(self) -> None:
         with pytest.raises(ImproperlyConfigured, match=r"render\(request"):
             Template(SOURCE).render(Context())
+
+    def test_it_has_the_nonce_of_the_page_where_there_is_one(self, rf: RequestFactory) -> None:
+        html = Template(SOURCE).render(RequestContext(rf.get("/"), {"csp_nonce": "abc"}))
+        assert re.findall(r'<(\w+)[^>]* nonce="abc"', html) == ["link", "script"]
+        assert "nonce" not in page(rf.get("/"))
 
     def test_it_needs_no_context_processor(self, render: Any, settings: Any) -> None:
         [engine] = settings.TEMPLATES

@@ -125,6 +125,17 @@ class TestCounting:
         assert names(sent) == ["SET"]
         assert "SELECT" in [command.name for command in sent.handshake]
 
+    def test_covers_a_password_with_what_separates_urls_elsewhere(self, settings: Any) -> None:
+        with EmbeddedServer(args=("--requirepass", "a;b")) as server:
+            location = server.url.replace("redis://", "redis://:a;b@")
+            settings.CACHES = {
+                "default": {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": location}
+            }
+            with assert_max_commands(1) as sent:
+                caches["default"].set("a", 1)
+
+        assert names(sent) == ["SET"]
+
     def test_covers_the_master_that_sentinel_names(self, settings: Any) -> None:
         with sentinel() as group:
             settings.CACHES = {

@@ -13,7 +13,7 @@ from typing import Any
 from asgiref.sync import sync_to_async
 from django.core.cache.backends.base import DEFAULT_TIMEOUT
 
-from redis_optimizer.core.store import MISSING
+from redis_optimizer.core.store import MISSING, UNSURE
 from redis_optimizer.core.values import thaw
 
 __all__ = ["Coroutines"]
@@ -49,9 +49,11 @@ class Coroutines:
         if self._has_own_keys:
             return bool(await sync_to_async(self.has_key)(key, version))
         entry = self._store.find(self._final(key, version))
-        if entry is None:
-            return bool(await _in_thread(self.has_key)(key, version))
-        return bool(entry.load is not MISSING)
+        if entry is not None and entry.value is not UNSURE:
+            return bool(entry.load is not MISSING)
+        if entry is not None:
+            self.tier.extra_hits += 1  # it is found once more
+        return bool(await _in_thread(self.has_key)(key, version))
 
     async def aget_or_set(
         self: Any,

@@ -28,6 +28,8 @@ def ask_or_recall(
     Raises:
         Exception: Whatever ``ask`` raises, unless something was known of each key.
     """
+    entries = tier.store.entries
+    before = {final: entries.get(final) for final in finals}
     with noted() as outcome:
         try:
             answer = ask()
@@ -41,7 +43,7 @@ def ask_or_recall(
             answer = None
         else:
             if outcome.failed_at is None:
-                tier.store.settle(finals)
+                tier.store.settle(before)
                 return answer, {}
             stale = tier.recall(finals)  # the failure was ignored
     if outcome.failed_at is not None:

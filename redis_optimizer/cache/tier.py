@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterable
 from math import inf
-from typing import Any, Final
+from typing import Any
 
 from django.utils.safestring import SafeString
 from django_redis.cache import RedisCache
@@ -21,9 +21,9 @@ from redis_optimizer.cache.together import Known
 from redis_optimizer.channel import Channel
 from redis_optimizer.connections import Cluster
 from redis_optimizer.core.flight import Flights
-from redis_optimizer.core.store import MISSING, Entry, Lease, LocalStore
+from redis_optimizer.core.store import MISSING, UNSURE, Entry, Lease, LocalStore
 from redis_optimizer.core.values import ATOMS, freeze
-from redis_optimizer.internals import client_options, client_servers
+from redis_optimizer.internals import client_options, client_servers, is_pickled
 from redis_optimizer.nodes import ClusterChannel
 from redis_optimizer.probe import write_probe
 from redis_optimizer.signals import cache_cleared, cache_invalidated
@@ -34,9 +34,6 @@ __all__ = ["Tier"]
 logger = logging.getLogger("redis_optimizer.cache")
 
 ATOMS.add(SafeString)
-
-PICKLE: Final = "django_redis.serializers.pickle.PickleSerializer"
-IDENTITY: Final = "django_redis.compressors.identity.IdentityCompressor"
 
 
 class Tier:
@@ -89,12 +86,7 @@ class Tier:
         self._started = False
         self._reads_before = 0
         self._refusals = refusals or Refusals()
-        given = client_options(remote)
-        self._raw_is_pickle = (
-            given.get("SERIALIZER", PICKLE) == PICKLE
-            and given.get("COMPRESSOR", IDENTITY) == IDENTITY
-            and not given.get("SIGNED")
-        )
+        self._raw_is_pickle = is_pickled(remote) and not client_options(remote).get("SIGNED")
 
     # What the channel asks and tells
 
@@ -297,6 +289,8 @@ class Tier:
         raw: bytes | None,
         ttl: int | None,
         sent: float,
+        *,
+        is_sure: bool = True,
     ) -> None:
         """Keep what was read, if ``lease`` still holds.
 
@@ -307,12 +301,14 @@ class Tier:
             raw: What Redis holds, or None when it holds nothing.
             ttl: As PTTL says, in milliseconds; None when not known.
             sent: When the read was sent, on the tier's clock.
+            is_sure: False where there is nothing to read also of a key that is no string.
         """
         if raw is None:
             age = 0 if self.refused else self.options.NEGATIVE_AGE
             if age:
+                value = None if is_sure else UNSURE
                 self.store.fill(
-                    final, lease, None, MISSING, 0, sent + min(age, self.options.MAX_AGE)
+                    final, lease, value, MISSING, 0, sent + min(age, self.options.MAX_AGE)
                 )
             else:
                 self.store.release(final, lease)

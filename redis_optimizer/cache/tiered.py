@@ -19,7 +19,7 @@ from redis_optimizer.cache.options import PART
 from redis_optimizer.cache.recall import ask_or_recall
 from redis_optimizer.cache.writing import CoherentCache
 from redis_optimizer.core.s3fifo import HOTTEST
-from redis_optimizer.core.store import MISSING, Lease
+from redis_optimizer.core.store import MISSING, UNSURE, Entry, Lease
 from redis_optimizer.core.values import thaw
 from redis_optimizer.stats.costs import current
 from redis_optimizer.switches import is_on
@@ -99,7 +99,9 @@ class TieredCache(Coroutines, CoherentCache):
         """Say whether ``key`` exists."""
         entry = self._store.find(self._final(key, version)) if client is None else None
         if entry is not None:
-            return entry.load is not MISSING
+            if entry.value is not UNSURE:
+                return entry.load is not MISSING
+            self.tier.extra_hits += 1  # it saves no command
         read = partial(super().has_key, key, version=version, client=client)
         if client is not None or not self._serves_stale:
             return read()
@@ -223,20 +225,22 @@ class TieredCache(Coroutines, CoherentCache):
         self, keys: list[Any], version: int | None
     ) -> tuple[dict[Any, Any], dict[str, Any]]:
         """Return the values known in the process, and the rest as final key -> key."""
-        found: dict[Any, Any] = {}
+        entries: list[tuple[Any, Entry]] = []
         absent: dict[str, Any] = {}
-        hits = 0
         for key in keys:
             final = self._final(key, version)
             entry = self._store.find(final)
             if entry is None:
                 absent[final] = key
-                continue
-            hits += 1
-            if entry.load is not MISSING:
-                found[key] = thaw(entry.value, entry.load)
-        if self._tier is not None:
-            self._tier.count_many(hits, sent=bool(absent))
+            else:
+                entries.append((key, entry))
+        if self._tier is not None:  # before the values are made, which takes longer than all else
+            self._tier.count_many(len(entries), sent=bool(absent))
+        found = {
+            key: thaw(entry.value, entry.load)
+            for key, entry in entries
+            if entry.load is not MISSING
+        }
         return found, absent
 
     def _read_many(
@@ -272,7 +276,9 @@ class TieredCache(Coroutines, CoherentCache):
             values: dict[Any, Any] = super().get_many(keys, version=version, client=fetch)
             for final, raw in fetch.raw.items():
                 if fetch.is_told and (lease := leases[final]):
-                    tier.keep(final, lease, values.get(absent[final], MISSING), raw, None, sent)
+                    value = values.get(absent[final], MISSING)
+                    # MGET says of a set, a hash or a list that it is not there.
+                    tier.keep(final, lease, value, raw, None, sent, is_sure=False)
             if fetch.raw:
                 return values
         except (RedisError, OSError):

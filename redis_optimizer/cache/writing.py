@@ -16,7 +16,7 @@ from redis_optimizer.cache.cluster import ClusterClient, refuse_options
 from redis_optimizer.cache.coherent import coherent
 from redis_optimizer.cache.guarded import GuardedClient
 from redis_optimizer.cache.measured import Remote, counted, timed_for
-from redis_optimizer.cache.registry import get_refusals, get_tier
+from redis_optimizer.cache.registry import get_refusals, get_tier, tiers
 from redis_optimizer.cache.signed import is_signed, signed
 from redis_optimizer.cache.tier import Tier
 from redis_optimizer.conf import get_settings
@@ -182,11 +182,11 @@ class CoherentCache(Remote):
         Raises:
             ValueError: when there is no such key.
         """
-        if self._tier is None:
-            return super().incr_version(key, delta, version, client)
         old = self.version if version is None else version
         finals = (self._final(key, old), self._final(_plain(key), old + delta))
         try:
+            if self._tier is None:
+                return super().incr_version(key, delta, version, client)
             return self._incr_version(key, old, old + delta, client)
         finally:
             self._drop(finals)
@@ -245,10 +245,14 @@ class CoherentCache(Remote):
     def _drop(self, finals: Collection[str]) -> None:
         if self._tier is not None:
             self._tier.drop(finals)
+            return
+        for tier in tiers():  # of another alias, with the same keys
+            tier.store.drop(finals)
 
     def _drop_all(self) -> None:
-        if self._tier is not None:
-            self._tier.clear()
+        # That of any alias lets go of what all aliases keep.
+        for tier in [self._tier] if self._tier is not None else tiers()[:1]:
+            tier.clear()
 
     def _dropping(self, step: Callable[..., Any], finals: tuple[str, ...]) -> Callable[..., Any]:
         def call(*args: Any, **kwargs: Any) -> Any:

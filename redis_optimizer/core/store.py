@@ -18,7 +18,7 @@ from redis_optimizer.core.prefixes import PrefixIndex
 from redis_optimizer.core.s3fifo import HOTTEST, S3Fifo
 from redis_optimizer.core.values import Load
 
-__all__ = ["MISSING", "Entry", "Lease", "LocalStore"]
+__all__ = ["MISSING", "UNSURE", "Entry", "Lease", "LocalStore"]
 
 OVERHEAD: Final = 392
 """Bytes that an entry costs beyond its key and value, with one index of short keys: measured as
@@ -44,6 +44,9 @@ class _Missing:
 
 
 MISSING: Final = _Missing()
+
+UNSURE: Final = object()
+"""The value of a remembered miss that may be a key of another type."""
 
 
 class Entry:
@@ -157,14 +160,21 @@ class LocalStore:
                 return None
             return entry
 
-    def settle(self, keys: Iterable[str]) -> None:
-        """Remove what is older than an answer that was just read: it must not be found stale."""
+    def settle(self, before: Mapping[str, Entry | None]) -> None:
+        """Remove what is older than an answer that was just read: it must not be found stale.
+
+        Args:
+            before: What was kept of its keys when it was asked for.
+        """
         with self.lock:
             now = self.now()
-            for key in keys:
+            for key, old in before.items():
                 entry = self.entries.get(key)
-                # One that is servable once ``valid_until`` is extended may be that answer.
-                if entry is not None and (entry.expires_at <= now or entry.epoch != self.epoch):
+                if entry is None:
+                    continue
+                # One that took its place may be that answer, and wait for trust.
+                is_old = entry is old and now >= self.valid_until
+                if is_old or entry.expires_at <= now or entry.epoch != self.epoch:
                     self._remove(key)
 
     # Filling

@@ -17,6 +17,7 @@ from django.utils.translation import gettext, pgettext
 from redis_optimizer.conf import get_settings
 from redis_optimizer.health import Status, Verdict, begin_verdict, peek_verdict
 from redis_optimizer.health.audience import Audience, audience
+from redis_optimizer.health.lifetimes import lifetimes
 from redis_optimizer.internals import leave_out_of_cache
 
 __all__ = ["health_strip", "register"]
@@ -26,6 +27,9 @@ register: Final = template.Library()
 
 STALE_AFTER: Final = 2.5
 """Intervals between two polls after which a state is shown as out of date."""
+
+MISSED: Final = 1.5
+"""Those that it may be late besides, where the server keeps a verdict for longer than that."""
 
 
 @register.inclusion_tag("redis_optimizer/health_strip.html", takes_context=True)
@@ -40,7 +44,8 @@ def health_strip(context: template.Context) -> dict[str, Any]:
     who = _audience(_request(context))
     check_files()
     poll = get_settings().HEALTH_POLL_INTERVAL
-    stale_after = poll * STALE_AFTER
+    kept_for = lifetimes("health", Status.OK)[who]
+    stale_after = max(poll * STALE_AFTER, kept_for + poll * MISSED)
     words = {
         Status.OK: pgettext("health", "OK"),
         Status.DEGRADED: pgettext("health", "degraded"),
@@ -50,8 +55,14 @@ def health_strip(context: template.Context) -> dict[str, Any]:
         "stale": gettext("out of date, last known: {state}"),
     }
     verdict = _peek(who)
-    # Numbers as text: a template would write them as the page's language does.
-    strip = {"url": _url(), "words": words, "poll": f"{poll:g}", "stale_after": f"{stale_after:g}"}
+    strip = {
+        "url": _url(),
+        "words": words,
+        # Numbers as text: a template would write them as the page's language does.
+        "poll": f"{poll:g}",
+        "stale_after": f"{stale_after:g}",
+        "csp_nonce": context.get("csp_nonce"),
+    }
     if verdict is None:
         return strip | {"state": "unknown", "text": words["unknown"]}
     report = verdict.report

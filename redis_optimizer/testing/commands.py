@@ -248,6 +248,7 @@ def _place(parameters: dict[str, Any]) -> object:
 
 def _addresses(alias: str) -> frozenset[object]:
     from django.core.cache import caches
+    from django_redis.cache import RedisCache
     from redis import connection
 
     from redis_optimizer.cache.cluster import ClusterClient
@@ -257,7 +258,9 @@ def _addresses(alias: str) -> frozenset[object]:
     if isinstance(client := getattr(cache, "client", None), ClusterClient):
         return frozenset(_place(pool.connection_kwargs) for pool in client.cluster.pools())
     location = caches.settings[alias].get("LOCATION", "")
-    urls = re.split("[;,]", location) if isinstance(location, str) else location
+    # django-redis takes ";" for a part of the URL.
+    between = "," if isinstance(cache, RedisCache) else "[;,]"
+    urls = re.split(between, location) if isinstance(location, str) else location
     addresses: set[object] = set()
     for url in urls:
         try:

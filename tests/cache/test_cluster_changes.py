@@ -102,6 +102,24 @@ class TestCoherence:
         for key in MANY:
             wait_until(lambda key=key: is_kept_shortly(key), PATIENT)
 
+    def test_so_do_nodes_that_do_not_say_who_has_which_slots(
+        self,
+        nodes: Cluster,
+        user: dict[str, str],
+        monkeypatch: pytest.MonkeyPatch,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        monkeypatch.setattr("redis_optimizer.nodes.REFUSED_AGAIN", 0.1)
+        for node in nodes.primaries():
+            node.ask("ACL", "SETUSER", user["USERNAME"], "-cluster|info")
+        cache = clustered(nodes, l1=QUICK, **user)
+        wait_until(lambda: cache.stats()["coherence"] == "refused", PATIENT)
+        for node in nodes.primaries():
+            node.ask("ACL", "SETUSER", user["USERNAME"], "+cluster|info")
+        wait_until(lambda: cache.stats()["coherence"] == "tracking", PATIENT)
+        warnings = [each for each in caplog.records if each.levelname == "WARNING"]
+        assert ["CLUSTER INFO" in each.getMessage() for each in warnings] == [True]
+
 
 # pytest's own watchdog is a thread.
 @pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")

@@ -1,5 +1,6 @@
 """What comes from outside: values, serializers, key functions, client classes, dead servers."""
 
+import ast
 import logging
 import threading
 from typing import Any
@@ -10,6 +11,7 @@ from asgiref.sync import sync_to_async
 from django.core.cache import caches
 from django.core.exceptions import ImproperlyConfigured
 from django.test import override_settings
+from django_redis.client.default import DefaultClient
 from django_redis.serializers.base import BaseSerializer
 from django_redis.serializers.json import JSONSerializer
 
@@ -66,6 +68,31 @@ def test_any_serializer_and_compressor_gives_what_it_does_in_django_redis(
         if isinstance(found, list):
             found.append("changed")
             assert cache.get("k") == expected
+
+
+class Quoting:
+    """A serializer of the site's own, which is no class of django-redis."""
+
+    def dumps(self, value: Any) -> bytes:
+        return repr(value).encode()
+
+    def loads(self, value: bytes) -> Any:
+        return ast.literal_eval(value.decode())
+
+
+class QuotingClient(DefaultClient):
+    """A client that has it without a word in the settings."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._serializer = Quoting()
+
+
+def test_a_client_may_have_a_serializer_of_its_own(url: str) -> None:
+    cache = tiered(url, CLIENT_CLASS=f"{__name__}.QuotingClient")
+    keep(cache, {"k": [1, {"a": 2}]})
+    for _ in range(2):
+        assert cache.get("k") == [1, {"a": 2}]
 
 
 class Unpicklable:

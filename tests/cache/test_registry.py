@@ -16,7 +16,7 @@ from redis_optimizer.channel import CLIENT_NAME, Channel
 from redis_optimizer.core.store import LocalStore
 from tests.servers import wait_until
 
-from .caches import QUIET, channels, deaf, is_kept, keep, settle, tiered
+from .caches import PREFIX, QUIET, channels, deaf, is_kept, keep, settle, tiered
 
 
 def channel_threads() -> list[threading.Thread]:
@@ -67,6 +67,22 @@ def test_a_write_through_another_alias_on_the_same_keys_is_seen_at_once(url: str
         assert second.get("k") == 2
         second.delete("k")
         assert first.get("k") is None
+
+
+def test_so_is_one_through_an_alias_that_has_no_tier(url: str) -> None:
+    cache = tiered(url)
+    fresh = TieredCache(url, {"KEY_PREFIX": PREFIX, "OPTIONS": {"L1": {"ENABLED": False}}})
+    with pytest.raises(AttributeError, match="no in-process tier"):
+        fresh.tier  # noqa: B018
+    keep(cache, {"k": 1, "l": 1})
+    with deaf(cache):
+        fresh.set("k", 2)
+        assert cache.get("k") == 2
+        fresh.incr_version("l")
+        assert cache.get("l") is None
+        assert is_kept(cache, "k")
+        fresh.clear()
+        assert cache.get("k") is None
 
 
 def test_a_write_is_not_disturbed_by_a_tier_that_is_made_meanwhile(

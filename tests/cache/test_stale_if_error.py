@@ -17,6 +17,7 @@ from tests.servers import busy, connect, wait_until
 
 from .caches import QUICK, QUIET, counted, deaf, is_kept, keep, kill_channels, plain, settle, tiered
 from .calls import outcome
+from .silence import silence
 from .test_outages import POOL
 
 L1 = {**QUICK, "STALE_IF_ERROR": 60}
@@ -222,6 +223,17 @@ def test_what_was_read_without_being_kept_is_not_followed_by_something_older(
     for key in ("k", "l"):
         with pytest.raises(redis.ConnectionError):
             cache.get(key)
+
+
+def test_nor_is_what_was_read_while_the_channel_said_nothing(own: EmbeddedServer) -> None:
+    cache = warm(own)
+    with silence(), connect(own) as admin:
+        cache.tier.on_alive(0.0)  # its last PING was answered long ago
+        admin.delete(KEY)
+        assert not cache.has_key("k")  # which keeps nothing
+        own.kill()
+        with pytest.raises(redis.ConnectionError):
+            cache.get("k")
 
 
 def test_a_server_that_comes_back_is_believed(own: EmbeddedServer) -> None:

@@ -1,5 +1,6 @@
 """Serializers and compressors: the process returns what Redis would, and to each its own copy."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -98,6 +99,20 @@ def test_a_corrupt_value_is_the_error_of_django_redis_and_not_kept(
     settle(cache)
     assert cache.get("k") == 1
     assert is_kept(cache, "k")
+
+
+def test_a_key_of_another_type_is_there_though_get_many_does_not_find_it(
+    cache: TieredCache, admin: redis.Redis
+) -> None:
+    cache.sadd("k", "member")
+    settle(cache)
+    for _ in range(2):
+        assert cache.get_many(["k", "absent"]) == {}
+        assert (cache.has_key("k"), "k" in cache) == (True, True)
+        assert (cache.has_key("absent"), asyncio.run(cache.ahas_key("k"))) == (False, True)
+    asked = admin.info("commandstats")["cmdstat_exists"]["calls"]
+    assert asked == 8
+    assert cache.stats()["commands_avoided"] == 1  # the second get_many
 
 
 def test_a_key_of_another_type_is_the_error_of_django_redis(

@@ -143,9 +143,12 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(key=keys)
     def settle(self, key: str) -> None:
-        self.store.settle([key])
+        self.store.settle({key: self.store.entries.get(key)})
         value = self.model.values.get(key)
-        if value and (value.expires_at <= self.clock() or value.era is not self.model.era):
+        if value and (
+            self.clock() >= min(value.expires_at, value.era.until)
+            or value.era is not self.model.era
+        ):
             del self.model.values[key]
 
     @invariant()

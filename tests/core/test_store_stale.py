@@ -133,18 +133,28 @@ class TestNever:
         keep(store, "key", age=5)
         keep(store, "other", age=60)
         clock.advance(5)
-        store.settle(["key", "other"])
+        store.settle({key: store.entries.get(key) for key in ("key", "other")})
         assert stale(store) is None
         assert stale(store, "other") == "value"
 
     def test_an_answer_that_waits_for_trust_is_not_settled(
         self, store: LocalStore, clock: Clock
     ) -> None:
+        keep(store, "key", "old")
         clock.advance(20)
+        before = {"key": store.entries["key"]}
         keep(store, "key")
-        store.settle(["key"])
+        store.settle(before)
         store.extend(clock() + 12)
         assert read(store, "key") == "value"
+
+    def test_what_was_asked_for_anew_because_trust_was_over_is_settled(
+        self, store: LocalStore, clock: Clock
+    ) -> None:
+        keep(store, "key")
+        clock.advance(20)
+        store.settle({"key": store.entries["key"]})  # by an answer that is not kept
+        assert stale(store) is None
 
     def test_the_last_value_alone_is_found(self, store: LocalStore) -> None:
         keep(store, "key", "old")
@@ -224,7 +234,7 @@ def test_any_history_keeps_the_bound(seed: int) -> None:
                 store.extend(clock() + chance.randint(5, 20))
             case "settle":
                 served = read(store, key)
-                store.settle([key])
+                store.settle({key: store.entries.get(key)})
                 if served is None and key not in store.entries:
                     values.pop(key, None)
         clock.advance(chance.choice([0, 0, 1]))

@@ -4,7 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final, Self
 
-from django.db import DEFAULT_DB_ALIAS, connections
+from django.apps import AppConfig, apps
+from django.db import DEFAULT_DB_ALIAS, connections, router
 from django.db.migrations.executor import MigrationExecutor
 
 from redis_optimizer.health.base import Check
@@ -71,8 +72,9 @@ class Migrations(Check):
     """All migrations of the code are applied.
 
     Once that is so, this process does not look again: its code gets no new ones, and the queries
-    are saved. A database that is set back under a running process is not noticed. A database other
-    than the default that has no migration at all is not run by them, and left alone.
+    are saved. A database that is set back under a running process is not noticed. Of a database
+    other than the default, only the apps count for which ``DATABASE_ROUTERS`` let a model migrate
+    there, and one that has no migration at all is left alone.
     """
 
     @classmethod
@@ -104,9 +106,20 @@ def _real() -> list[Any]:
 
 
 def _unapplied(connection: Any) -> list[str]:
+    alias = connection.alias
+    if alias == DEFAULT_DB_ALIAS:
+        executor = MigrationExecutor(connection)
+        plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
+        return [str(migration) for migration, _ in plan]
+    labels = {app.label for app in apps.get_app_configs() if _migrates(app, alias)}
+    if not labels:  # it is another site's, whose migrations are not ours
+        return []
     executor = MigrationExecutor(connection)
-    if connection.alias != DEFAULT_DB_ALIAS and not executor.loader.applied_migrations:
+    if not executor.loader.applied_migrations:
         return []
     plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
-    of = "" if connection.alias == DEFAULT_DB_ALIAS else f" on {connection.alias}"
-    return [f"{migration}{of}" for migration, _ in plan]
+    return [f"{migration} on {alias}" for migration, _ in plan if migration.app_label in labels]
+
+
+def _migrates(app: AppConfig, alias: str) -> bool:
+    return any(router.allow_migrate_model(alias, model) for model in app.get_models())

@@ -104,6 +104,33 @@ def test_a_database_that_no_migration_runs_on_is_left_alone(other: str) -> None:
     Migrations().run()
 
 
+class Auth:
+    """A router that lets the users of the site migrate to another database, and nothing else."""
+
+    def allow_migrate(self, db: str, app_label: str, **hints: Any) -> bool:
+        return db == "default" or app_label == "auth"
+
+
+class Legacy:
+    """A router for a database of another site, which has migrations of its own."""
+
+    def allow_migrate(self, db: str, app_label: str, **hints: Any) -> bool:
+        return db == "default"
+
+
+def test_of_another_database_what_its_router_lets_migrate_counts(other: str, settings: Any) -> None:
+    migrate(other, "contenttypes", "0001")
+    settings.DATABASE_ROUTERS = [Legacy()]
+    Migrations().run()
+    settings.DATABASE_ROUTERS = [Auth()]
+    database._applied.clear()
+    with pytest.raises(Unapplied) as raised:
+        Migrations().run()
+    assert str(raised.value).startswith("Not applied: auth.0001_initial on other")
+    assert "contenttypes" not in str(raised.value)
+    settings.DATABASE_ROUTERS = []
+
+
 def test_a_default_database_without_a_migration_has_none_applied(
     other: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
