@@ -264,7 +264,10 @@ class Feed:
 
     def _wake(self) -> None:
         if self._is_green:
-            self.pump()  # no other thread; and a call for "soon" waits for the broker's next word
+            # In a greenlet of its own: this one is a job's, whose place in the pool is taken until
+            # it has ended, and whose time limit still runs. And a call for "soon" waits for the
+            # broker's next word.
+            self._consumer.timer.call_after(0, self._pump_from_timer)
         else:
             self._consumer.call_soon(self.pump)
 
@@ -272,6 +275,11 @@ class Feed:
         # The loop's timer runs in the loop, where a call for "soon" waits for its next event.
         if self._consumer.hub:
             self.pump()
+        elif self._is_green:
+            try:
+                self.pump()
+            except Exception:  # nobody else says so in the log
+                logger.exception("Jobs of envelopes could not be handed to the pool")
         else:
             self._wake()
 

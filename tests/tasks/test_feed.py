@@ -99,12 +99,38 @@ def test_jobs_that_run_at_once_give_the_loop_its_turn(stage: Stage) -> None:
     assert stage.acknowledged == ["a"]
 
 
-def test_greenlets_need_no_turn_of_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
-    stage = Stage(monkeypatch)
+@pytest.fixture
+def green(stage: Stage) -> Stage:
     stage.feed._is_green = True
-    stage.open("a", 5)
-    stage.jobs["a", 0].ack()
-    assert len(stage.started) == 5
+    stage.feed._consumer.hub = None
+    return stage
+
+
+def test_greenlets_need_no_turn_of_the_loop(green: Stage) -> None:
+    green.open("a", 6)
+    green.jobs["a", 0].ack()
+    green.jobs["a", 1].ack()
+    assert len(green.started) == 4  # the greenlets that have ended are not to wait for the pool
+    green.timer.fire()
+    assert len(green.started) == 6
+    assert not green.soon
+
+
+def test_a_greenlet_that_cannot_hand_over_says_so(
+    green: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(unit: Unit) -> None:
+        raise RuntimeError("the pool is closed")
+
+    green.open("a", 6)
+    start, green.feed._start = green.feed._start, refuse
+    green.jobs["a", 0].ack()
+    green.timer.fire()
+    assert "could not be handed to the pool" in caplog.text
+    green.feed._start = start
+    green.jobs["a", 1].ack()
+    green.timer.fire()
+    assert green.started[4:] == [("a", 5)]
 
 
 def test_one_that_is_to_run_again_is_sent_alone(stage: Stage) -> None:

@@ -5,6 +5,7 @@ import signal
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -15,11 +16,14 @@ from redis_optimizer.tasks import strategy
 from redis_optimizer.tasks.envelope import NAME, batch_queue, envelope_message, pack
 from redis_optimizer.tasks.kombu import send
 from redis_optimizer.tasks.message import Message
+from tests.missing import go_without
 from tests.servers import wait_until
 from tests.tasks.ground import WAIT, Ground
 from tests.tasks.processes import STOP, Worker
 from tests.tasks.site import enveloped, runs
 from tests.tasks.site.enveloped import make_job, send_envelope
+
+NO_GEVENT = "gevent is not installed: it comes with the extra [test]"
 
 
 @pytest.fixture(scope="module")
@@ -228,8 +232,10 @@ def test_an_envelope_that_cannot_be_divided_yet_is_divided_later(tmp_path: Path)
         ground.close()
 
 
-@pytest.mark.parametrize("pool", ["threads", "solo"])
+@pytest.mark.parametrize("pool", ["threads", "solo", "gevent"])
 def test_other_pools_open_them_too(tmp_path: Path, pool: str) -> None:
+    if pool == "gevent" and find_spec("gevent") is None:
+        go_without(NO_GEVENT)
     with EmbeddedServer() as server:
         ground = Ground(tmp_path, server)
         with ground.site.worker("-P", pool, "-c", "2") as worker:
@@ -245,6 +251,39 @@ def test_other_pools_open_them_too(tmp_path: Path, pool: str) -> None:
         assert ran.count(["begun", "done"]) < 10
         assert ran.count([]) == ground.redis.llen("celery") == 10 - ran.count(["begun", "done"])
         assert not ground.redis.exists("unacked")
+        ground.close()
+
+
+def test_among_greenlets_none_waits_for_its_own_place(tmp_path: Path) -> None:
+    if find_spec("gevent") is None:
+        go_without(NO_GEVENT)
+    with EmbeddedServer() as server:
+        ground = Ground(tmp_path, server)
+        ran = [["begun", "done"], []] * 6
+        with ground.site.worker("-P", "gevent", "-c", "1") as worker:
+            # After a long one the worker's loop has its turn. In that a short one ends, and has the
+            # next one started.
+            calls = [(enveloped.nap, 0.1), (enveloped.early, 0)] * 3
+            jobs = [
+                make_job(ground.app, *call, time_limit=limit)
+                for limit in (None, 30)
+                for call in calls
+            ]
+            ids = send_envelope(ground.app, *jobs)
+            wait_until(lambda: [ground.notes(identity) for identity in ids] == ran, WAIT)
+            ground.wait_done()
+
+            def is_known() -> bool:  # as quick: several share a place
+                ground.send(enveloped.quick, *range(20))
+                ground.wait_done()
+                return f"{enveloped.quick.name}: " in worker.log
+
+            wait_until(is_known, WAIT)
+            ids = ground.send(enveloped.quick, *range(5), *[-4] * 3, *range(20), -4, 7)
+            assert [ground.get(identity) for identity in ids[8:28]] == list(range(20))
+            assert ground.get(ids[-1]) == 7
+            ground.wait_done()
+            assert worker.stop() == 0
         ground.close()
 
 
