@@ -12,6 +12,7 @@ from celery.worker.state import revoked, task_reserved
 
 from redis_optimizer.tasks.bulk_request import BulkRequest
 from redis_optimizer.tasks.celery_internals import receivers_of
+from redis_optimizer.tasks.exhausted import settling
 from redis_optimizer.tasks.feed import Feed
 from redis_optimizer.tasks.kinds import DEDUP_HEADER
 from redis_optimizer.tasks.opened import JobMessage, Unit
@@ -25,7 +26,12 @@ Guard = Callable[[JobMessage, Callable[[JobMessage], Any]], Any]
 ASKED_ABOUT: Final = ("expires", "stamped_headers", DEDUP_HEADER)
 """Headers of jobs that Celery, or we, will ask about by their requests."""
 
-UNCONCERNED: Final = "redis_optimizer.tasks.ends"  # it looks at jobs with the last of them alone
+UNCONCERNED: Final = frozenset(
+    {
+        "redis_optimizer.tasks.ends",  # it looks at jobs with the last of them alone
+        "redis_optimizer.tasks.exhausted",  # our requests are what it makes of others
+    }
+)
 
 
 class Dispatcher:
@@ -50,7 +56,7 @@ class Dispatcher:
         made: dict[int, Any] = {}
         indexes = []
         is_told = self._sends_events() or any(
-            getattr(receiver, "__module__", None) != UNCONCERNED
+            getattr(receiver, "__module__", None) not in UNCONCERNED
             for receiver in receivers_of(signals.task_received)
         )
         for index in unit.indexes:
@@ -151,7 +157,7 @@ class Dispatcher:
         made = self._classes.get(task.name)
         if made is None:
             consumer = self._consumer
-            made = self._classes[task.name] = create_request_cls(
+            kind = create_request_cls(
                 symbol_by_name(task.Request),
                 task,
                 consumer.pool,
@@ -159,4 +165,5 @@ class Dispatcher:
                 self._eventer(),
                 app=self._app,
             )
+            made = self._classes[task.name] = settling(kind)
         return made

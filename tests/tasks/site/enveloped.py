@@ -87,6 +87,12 @@ def quick(self, number):
     return number
 
 
+@shared_task(ignore_result=False)
+def exhaust(number):
+    """Take more memory than there is."""
+    raise MemoryError(number)
+
+
 @shared_task(acks_late=False)
 def early(number):
     pass
@@ -114,6 +120,8 @@ def sum_up(self, jobs):
             os.kill(os.getpid(), signal.SIGKILL)
         elif number == -5:
             time.sleep(30)
+        elif number == -6:
+            raise MemoryError(number)
         results.append(number * 10)
     return results
 
