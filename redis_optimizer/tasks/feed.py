@@ -65,6 +65,7 @@ class Feed:
         self._is_abandoned = False
         self._is_pumping = False
         self._is_woken = False
+        self._came_late = False  # a place that nobody has looked at yet
         self._ack_now = False
 
     def add(self, envelope: OpenEnvelope, units: Iterable[Unit]) -> None:
@@ -100,7 +101,12 @@ class Feed:
                     self._consumer.timer.call_after(PAUSE, self._pump_from_timer)
                     break
         finally:
-            self._is_pumping = False
+            with self._lock:
+                self._is_pumping = False
+                self._is_woken |= self._came_late
+                is_late, self._came_late = self._came_late, False
+            if is_late:
+                self._wake()
             self._records.save_soon()
             self._let_go()
 
@@ -181,6 +187,7 @@ class Feed:
 
     def _next(self) -> Unit | None:
         with self._lock:
+            self._came_late = False
             window = PER_PROCESS * self._processes()
             lanes = [
                 lane for lane in self._waiting if self._fed[lane] < window or lane == UNBOUNDED
@@ -257,7 +264,10 @@ class Feed:
             if unit.shares:
                 self._pace.note(unit.task, (monotonic() - unit.started_at) / len(unit.indexes))
             self._fed[unit.lane] -= 1
-            if self._is_pumping or self._is_woken:
+            if self._is_pumping:  # perhaps in another thread, and past its last look
+                self._came_late = True
+                return
+            if self._is_woken:
                 return
             self._is_woken = True
         self._wake()

@@ -77,6 +77,23 @@ def test_many_ends_wake_it_once(stage: Stage) -> None:
     assert len(stage.started) == 8
 
 
+def test_an_end_that_comes_as_it_stops_is_not_missed(stage: Stage) -> None:
+    """In a thread of the pool, while another one has found no place."""
+    take = stage.feed._next
+
+    def look() -> Unit | None:
+        if (unit := take()) is None:
+            for index in range(4):
+                stage.jobs["a", index].ack()
+        return unit
+
+    stage.feed._next = look  # type: ignore[method-assign]
+    stage.open("a", 8)
+    stage.feed._next = take  # type: ignore[method-assign]
+    stage.turn()
+    assert len(stage.started) == 8
+
+
 def test_jobs_that_run_at_once_do_not_recurse(stage: Stage) -> None:
     stage.inline = True
     stage.open("a", 5_000)
