@@ -17,6 +17,7 @@ from celery import Task, current_app, signals, states
 from celery.app.task import Context
 from celery.app.trace import trace_task
 from celery.backends.base import DisabledBackend
+from celery.utils.serialization import get_pickleable_etype, get_pickleable_exception
 
 from redis_optimizer.tasks.bulk import Call, Job
 from redis_optimizer.tasks.celery_internals import has_own_tracer, receivers_of
@@ -38,6 +39,9 @@ UNREADABLE: Final = "unreadable"
 Outcome = tuple[int, Any, Any] | str
 """What Celery's tracer returns for one: failed or not, an ExceptionInfo or text, seconds; or one of
 the words above."""
+
+Result = tuple[str, Any, str, str | None, Context]
+"""What backends store of a job: its id, result, state, traceback and request."""
 
 HANDLERS: Final = ("__call__", "before_start", "on_success", "after_return")
 
@@ -65,7 +69,11 @@ def run_call(
     task = current_app.tasks[name]
     parts = Parts(task.app, packed, given, about)
     run = _run_together if getattr(task, "bulk", False) else _run_each
-    outcomes = run(task, parts)
+    try:
+        outcomes = run(task, parts)
+    except Exception as error:  # before a function ran; most pools tell nobody of what is raised
+        logger.exception("A call of task %s with %d jobs did not begin", name, len(parts.jobs))
+        outcomes = dict.fromkeys(range(len(parts.jobs)), _not_run(task, error))
     if about.events:
         return outcomes
     return {place: each for place, each in outcomes.items() if each[0]}
@@ -80,11 +88,11 @@ def _run_each(task: Any, parts: Parts) -> dict[int, Outcome]:
             outcomes[place] = NOT_BEGUN
             continue
         try:
-            arguments = parts.arguments(place)
+            request = parts.request(place, parts.arguments(place))
         except Exception:  # the main process meets the same, and knows what to do
             outcomes[place] = UNREADABLE
             continue
-        outcomes[place], _ = _trace(task, parts.request(place, arguments))
+        outcomes[place], _ = _trace(task, request)
     return outcomes
 
 
@@ -104,7 +112,12 @@ def _run_together(task: Any, parts: Parts) -> dict[int, Outcome]:
     keys = {place: header(place, DEDUP_HEADER) for place in read if not header(place, "retries")}
     begin_together(task, [(key, read[place][0].id) for place, key in keys.items() if key])
     with Call(task, [job for job, _ in read.values()]):
-        _settle(task, parts, read, outcomes)
+        try:
+            _settle(task, parts, read, outcomes)
+        except Exception as error:  # as of a soft time limit
+            for place, (job, _) in read.items():
+                if place not in outcomes:
+                    outcomes[place] = _unsettled(task, job, error, job.has_outcome)
     return outcomes
 
 
@@ -115,36 +128,38 @@ def _settle(
     outcomes: dict[int, Outcome],
 ) -> None:
     # Stored afterwards, by one command, where the backend can.
-    store_many = getattr(task.backend, "store_many", None)
-    is_disabled = isinstance(task.backend, DisabledBackend)
-    results: list[tuple[str, Any, str, str | None, Context]] = []
+    stores_many = hasattr(task.backend, "store_many")
+    results: dict[int, Result] = {}
     succeeded: list[str] = []
     started, needs_no_trace = monotonic(), False
     for place, (job, arguments) in read.items():
-        ignored = parts.jobs.header(place, "ignore_result")
-        is_ignored = is_disabled or (task.ignore_result if ignored is None else ignored)
-        if (
-            needs_no_trace
-            and job.is_done
-            and (is_ignored or store_many)
-            and not any(map(arguments[2].get, ("callbacks", "chain", "chord")))
-            and not parts.jobs.header(place, DEDUP_HEADER)
-        ):
-            succeeded.append(job.id)
-            if not is_ignored:
-                results.append((job.id, job.result, states.SUCCESS, None, job.request))
-            continue
-        request = parts.request(place, arguments)
-        if is_ignored or not store_many:
-            outcomes[place], _ = _trace(task, request)
-        else:
-            outcomes[place], result = _trace(task, request | {"ignore_result": True})
-            job.request.ignore_result = False
-            if result and result[1] == states.RETRY:
-                # At once: the next run, whose outcome this must not overwrite, may begin any time.
-                task.backend.mark_as_retry(job.id, result[0].exc, result[2], job.request)
-            elif result:
-                results.append((job.id, *result, job.request))
+        try:
+            is_ignored = _is_ignored(task, parts, place)
+            if (
+                needs_no_trace
+                and job.is_done
+                and (is_ignored or stores_many)
+                and not any(map(arguments[2].get, ("callbacks", "chain", "chord")))
+                and not parts.jobs.header(place, DEDUP_HEADER)
+            ):
+                if not is_ignored:
+                    results[place] = job.id, job.result, states.SUCCESS, None, job.request
+                succeeded.append(job.id)
+                continue
+            request = parts.request(place, arguments)
+            if is_ignored or not stores_many:
+                outcomes[place], _ = _trace(task, request)
+            else:
+                outcomes[place], result = _trace(task, request | {"ignore_result": True})
+                job.request.ignore_result = False
+                if result and result[1] == states.RETRY:
+                    # At once: the next run, whose outcome this must not overwrite, may begin soon.
+                    task.backend.mark_as_retry(job.id, result[0].exc, result[2], job.request)
+                elif result:
+                    results[place] = job.id, *result, job.request
+        except Exception as error:
+            has_run = place in outcomes or job.has_outcome
+            outcomes[place] = _unsettled(task, job, error, has_run)
         # Now that one has made the call, and Celery the tracer.
         needs_no_trace = needs_no_trace or (not parts.about.events and _is_plain(task))
     if succeeded:
@@ -156,9 +171,28 @@ def _settle(
             monotonic() - started,
             ", ".join(succeeded),
         )
-    if store_many and results:
-        for identity, error in (store_many(results) or {}).items():
-            logger.error("Result of job %s was stored as a failure: %r", identity, error)
+    if results:
+        for place, reason in _store(task, results).items():
+            if place not in outcomes or not outcomes[place][0]:
+                outcomes[place] = _failed(reason)  # as Celery's tracer has it
+
+
+def _store(task: Any, results: Mapping[int, Result]) -> dict[int, Exception]:
+    """Store results; return the errors of those that could not be, by place."""
+    try:
+        errors = task.backend.store_many(list(results.values())) or {}
+    except Exception as error:
+        logger.exception("Results of task %s could not be stored", task.name)
+        errors = {result[0]: error for result in results.values()}
+    for identity, reason in errors.items():
+        logger.error("Result of job %s could not be stored: %r", identity, reason)
+    return {place: errors[each[0]] for place, each in results.items() if each[0] in errors}
+
+
+def _is_ignored(task: Any, parts: Parts, place: int) -> bool:
+    ignored = parts.jobs.header(place, "ignore_result")
+    own = task.ignore_result if ignored is None else ignored
+    return bool(own) or isinstance(task.backend, DisabledBackend)
 
 
 def _trace(task: Any, request: dict[str, Any]) -> tuple[Outcome, Any]:
@@ -175,6 +209,26 @@ def _trace(task: Any, request: dict[str, Any]) -> tuple[Outcome, Any]:
     if info.state in (states.FAILURE, states.RETRY):
         kept = (info.retval, info.state, result.traceback)
     return (1, result, runtime), kept
+
+
+def _failed(error: Exception) -> Outcome:
+    """Return the outcome of a job that failed outside its function."""
+    kept, kind = get_pickleable_exception(error), get_pickleable_etype(type(error))
+    try:
+        raise error  # it may never have been, and has no traceback then
+    except Exception as raised:
+        return 1, ExceptionInfo((kind, kept, raised.__traceback__), internal=True), 0.0
+
+
+def _not_run(task: Any, error: Exception) -> Outcome:
+    """Return the outcome of a job that its function has not had: it comes again, if it can."""
+    return UNREADABLE if task.acks_late else _failed(error)
+
+
+def _unsettled(task: Any, job: Job, error: Exception, has_run: bool) -> Outcome:
+    """Return the outcome of a job that something failed around; it does not run a second time."""
+    logger.error("Job %s of task %s could not be settled", job.id, task.name, exc_info=error)
+    return _failed(error) if has_run else _not_run(task, error)
 
 
 def _context(parts: Parts, place: int, arguments: Arguments) -> dict[str, Any]:

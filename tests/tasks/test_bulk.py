@@ -147,3 +147,20 @@ def test_one_that_takes_too_long_fails_alone_among_greenlets(tmp_path: Path) -> 
             assert ground.notes(long) == ["with 3", "with 1"]
             assert ground.app.control.inspect([worker.name]).active() == {worker.name: []}
         ground.close()
+
+
+@pytest.mark.parametrize("pool", ["prefork", "threads", "solo"])
+def test_where_results_cannot_be_stored_no_job_runs_twice_and_none_is_kept(
+    pool: str, tmp_path: Path
+) -> None:
+    with EmbeddedServer() as server:
+        # Its tables are missing.
+        backend = "redis_optimizer.tasks.results:DatabaseBackend"
+        ground = Ground(tmp_path, server, CELERY_RESULT_BACKEND=backend)
+        with ground.site.worker("-P", pool, "-c", "2") as worker:
+            ids = ground.send(enveloped.sum_up, 1, -1, 2)
+            for identity in ids:
+                worker.wait_log(f"Result of job {identity} could not be stored")
+            ground.wait_done()
+            assert [ground.notes(identity) for identity in ids] == [["with 3"]] * 3
+        ground.close()

@@ -1,5 +1,6 @@
 """The jobs of one call in a process of the pool, each with an outcome of its own."""
 
+import pickle
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,7 +9,8 @@ from celery import Celery
 
 from redis_optimizer.tasks import Job
 from redis_optimizer.tasks.bulk import run_one
-from tests.tasks.calls import job, make, own_app, run_jobs
+from redis_optimizer.tasks.call import UNREADABLE
+from tests.tasks.calls import do_nothing, job, make, own_app, run_jobs
 
 
 @pytest.fixture
@@ -115,6 +117,91 @@ def test_results_are_stored_together_where_the_backend_can(
     assert "KeyError" in bad[3]
     assert (good[4].id, good[4].ignore_result) == (f"{app.main}-0", False)
     assert [state for state, _ in states(app, 3)] == ["PENDING"] * 3
+
+
+@pytest.fixture
+def refuse(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Return what has a method of the result backend raise, on both ways of storing."""
+
+    def refuse(task: Any, name: str, error: Exception) -> None:
+        monkeypatch.setattr(task.backend, "store_many", lambda results: {}, raising=False)
+
+        def raises(*args: Any, **kwargs: Any) -> None:
+            raise error
+
+        monkeypatch.setattr(task.backend, name, raises)
+
+    return refuse
+
+
+def test_results_that_cannot_be_stored_fail_their_jobs_which_do_not_run_again(
+    app: Celery, refuse: Any
+) -> None:
+    calls = []
+
+    def function(jobs: list[Job]) -> None:
+        calls.append(len(jobs))
+        jobs[1].fail(KeyError("bad"))
+
+    task = make(app, function, ignore_result=False, acks_late=True)
+    refuse(task, "store_many", OSError("away"))
+    outcomes = run_jobs(job(app, 0), job(app, 1), job(app, 2, ignore_result=True), events=False)
+    assert calls == [3]
+    assert set(outcomes) == {0, 1}
+    kinds = [info.type for _, info, _ in pickle.loads(pickle.dumps(outcomes)).values()]
+    assert kinds == [OSError, KeyError]
+
+
+def test_one_result_that_cannot_be_stored_fails_its_job_alone(
+    app: Celery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = make(app, do_nothing, ignore_result=False)
+    errors = {f"{app.main}-1": ValueError("too large")}
+    monkeypatch.setattr(task.backend, "store_many", lambda results: errors, raising=False)
+    outcomes = run_jobs(*[job(app, number) for number in range(3)])
+    assert [outcomes[place][0] for place in range(3)] == [0, 1, 0]
+
+
+def ask_for(jobs: list[Job], task: Any) -> None:
+    jobs[0].retry(countdown=60)
+
+
+def raise_alone(jobs: list[Job], task: Any) -> None:
+    if jobs[0].args == (0,):
+        raise task.retry(countdown=60) if len(jobs) == 1 else RuntimeError
+
+
+@pytest.mark.parametrize(("retry", "expected"), [(ask_for, [2]), (raise_alone, [2, 1, 1])])
+def test_a_retry_that_cannot_be_stored_fails_its_job_alone(
+    app: Celery, refuse: Any, retry: Any, expected: list[int]
+) -> None:
+    calls = []
+
+    def function(jobs: list[Job]) -> None:
+        calls.append(len(jobs))
+        retry(jobs, task)
+
+    task = make(app, function, ignore_result=False, acks_late=True)
+    refuse(task, "mark_as_retry", OSError("away"))
+    outcomes = run_jobs(job(app, 0), job(app, 1))
+    assert (calls, [outcomes[place][0] for place in range(2)]) == (expected, [1, 0])
+    assert outcomes[0][1].type is OSError
+
+
+@pytest.mark.parametrize("acks_late", [True, False])
+def test_what_fails_before_the_function_runs_is_told_of_each_job(
+    app: Celery, monkeypatch: pytest.MonkeyPatch, acks_late: bool
+) -> None:
+    def raises(*args: Any) -> None:
+        raise OSError("away")
+
+    make(app, do_nothing, acks_late=acks_late)
+    monkeypatch.setattr("redis_optimizer.tasks.call.begin_together", raises)
+    outcomes = run_jobs(job(app, 0), job(app, 1), events=False)
+    if acks_late:  # they come again, alone
+        assert outcomes == {0: UNREADABLE, 1: UNREADABLE}
+    else:
+        assert [failed for failed, _, _ in outcomes.values()] == [1, 1]
 
 
 def test_a_direct_call_returns_and_raises(app: Celery) -> None:

@@ -11,7 +11,7 @@ from celery import Celery, states
 from celery.app.task import Context
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from kombu.exceptions import DecodeError, OperationalError
+from kombu.exceptions import OperationalError
 from kombu.transport.virtual import Message as Received
 from kombu.utils.json import dumps
 
@@ -203,8 +203,7 @@ class TestServer:
         ids = ["first", "list", "cut", "deep", "last"]
         request = Context(task="t")
         outcomes = [(id, 1, states.SUCCESS, None, request) for id in ids]
-        with pytest.raises((ValueError, DecodeError)):  # those two may be successes, it seems
-            backend.store_many(outcomes)
+        assert set(backend.store_many(outcomes)) == {"cut", "deep"}  # which may be successes
         for id in ("first", "list", "last"):
             assert backend.get_task_meta(id)["status"] == states.SUCCESS
         assert admin.get("celery-task-meta-cut") == '{"status": "SUC'

@@ -208,6 +208,49 @@ show(errors=list(errors), states=[backend.get_task_meta(job)["status"] for job i
     assert found == {"errors": ["b"], "states": ["SUCCESS", "FAILURE", "SUCCESS"]}
 
 
+@pytest.mark.parametrize("block", ["contextlib.nullcontext()", "transaction.atomic()"])
+def test_of_many_one_that_the_database_refuses_fails_alone(block: str, site: Site) -> None:
+    found = run(
+        site,
+        f"""
+import contextlib
+request = lambda job: Context({{"id": job, "task": "tests.tasks.site.results.add"}})
+with connection.cursor() as cursor:
+    cursor.execute(
+        "CREATE TRIGGER refuse BEFORE INSERT ON django_celery_results_taskresult"
+        " WHEN NEW.result = '\\"bad\\"' OR NEW.task_id = 'd'"
+        " BEGIN SELECT RAISE(ABORT, 'no such rows'); END"
+    )
+rows = [(job, "bad" if job == "b" else job, states.SUCCESS, None, request(job)) for job in "abcde"]
+with {block}:
+    errors = backend.store_many([*rows, ("f", "bad", states.STARTED, None, request("f"))])
+show(errors={{job: type(error).__name__ for job, error in errors.items()}},
+     states=[backend.get_task_meta(job)["status"] for job in "abcdef"])
+""",
+    )
+    assert found == {
+        "errors": dict.fromkeys("bdf", "IntegrityError"),
+        "states": ["SUCCESS", "FAILURE", "SUCCESS", "PENDING", "SUCCESS", "PENDING"],
+    }
+
+
+def test_of_many_only_the_one_at_hand_fails_when_the_connection_is_lost(site: Site) -> None:
+    found = run(
+        site,
+        """
+request = lambda job: Context({"id": job, "task": "tests.tasks.site.results.add"})
+def store(job, *rest, base=backend.store_result):
+    if job == "b" and connection.connection is first: connection.connection.close()
+    return base(job, *rest)
+connection.ensure_connection()
+first, backend.store_result = connection.connection, store
+errors = backend.store_many([(job, job, states.SUCCESS, None, request(job)) for job in "abc"])
+show(errors=list(errors), states=[backend.get_task_meta(job)["status"] for job in "abc"])
+""",
+    )
+    assert found == {"errors": ["b"], "states": ["SUCCESS", "FAILURE", "SUCCESS"]}
+
+
 def test_switched_off_it_does_what_the_other_does(site: Site) -> None:
     found = run(
         site,

@@ -7,7 +7,7 @@ import pytest
 import redis
 from celery import Celery, states
 
-from tests.tasks.results import context, counted, lasting, make_app, state, store
+from tests.tasks.results import KEPT, context, counted, lasting, make_app, state, store
 
 
 @pytest.fixture
@@ -51,6 +51,39 @@ def test_one_that_cannot_be_serialized_harms_itself_alone(app: Celery) -> None:
     )  # fmt: skip
     assert list(errors) == ["b"]
     assert [state(app, job) for job in "abc"] == ["SUCCESS", "FAILURE", "SUCCESS"]
+
+
+def test_one_that_is_too_large_harms_itself_alone(
+    app: Celery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("redis_optimizer.tasks.results.redis.MAX_TEXT", 5000)
+    errors = app.backend.store_many(
+        [(job, job * 5000 if job == "b" else job, states.SUCCESS, None, context(job))
+         for job in "abc"]
+    )  # fmt: skip
+    assert list(errors) == ["b"]
+    assert [state(app, job) for job in "abc"] == ["SUCCESS", "FAILURE", "SUCCESS"]
+
+
+def test_one_whose_old_value_cannot_be_read_harms_itself_alone(
+    app: Celery, admin: redis.Redis
+) -> None:
+    admin.set("celery-task-meta-b", b"\xff\xfe")
+    errors = app.backend.store_many([(job, 1, states.SUCCESS, None, context(job)) for job in "abc"])
+    assert list(errors) == ["b"]
+    assert [state(app, job) for job in "ac"] == ["SUCCESS", "SUCCESS"]
+    assert admin.lrange(KEPT, 0, -1) == ["celery-task-meta-c", "celery-task-meta-a"]
+
+
+def test_where_the_server_is_away_all_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    app = make_app(result_backend_transport_options={"retry_policy": {"max_retries": 0}})
+
+    def is_gone(*args: Any) -> Any:
+        raise redis.ConnectionError("gone")
+
+    monkeypatch.setattr(app.backend, "_script", is_gone)
+    errors = app.backend.store_many([(job, 1, states.SUCCESS, None, context(job)) for job in "ab"])
+    assert {job: str(error) for job, error in errors.items()} == {"a": "gone", "b": "gone"}
 
 
 def test_nothing_is_nothing(app: Celery, admin: redis.Redis) -> None:

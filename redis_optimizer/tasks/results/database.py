@@ -3,12 +3,12 @@
 import contextlib
 import logging
 from collections.abc import Iterable
+from traceback import format_exc
 from typing import TYPE_CHECKING, Any
 
 from celery import states
-from django.db import Error
+from django.db import Error, router, transaction
 from django_celery_results.models import TaskResult
-from kombu.exceptions import EncodeError
 
 from redis_optimizer.switches import is_on
 from redis_optimizer.tasks.celery_internals import extend_rows
@@ -76,22 +76,25 @@ class DatabaseBackend(CeleryDatabaseBackend):
     ) -> dict[str, Exception]:
         """Store the results of many jobs.
 
-        A result that cannot be serialized is stored as the failure of its job. A chord must be
-        told of its parts as ever: this stores them, no more.
+        A result that cannot be stored is stored as the failure of its job, if that can be; the
+        others are stored all the same. A chord must be told of its parts as ever: this stores
+        them, no more.
 
         Args:
             outcomes: ``(task_id, result, state, traceback, request)`` of each job.
 
         Returns:
-            The errors of the results that could not be serialized, by task id.
+            The errors of the results that could not be stored, by task id.
         """
         errors: dict[str, Exception] = {}
         for task_id, result, state, traceback, request in outcomes:
             try:
-                self.store_result(task_id, result, state, traceback, request)
-            except EncodeError as error:
+                self._store_apart(task_id, result, state, traceback, request)
+            except Exception as error:
                 errors[task_id] = error
-                self.store_result(task_id, error, states.FAILURE, traceback, request)
+                if state in states.READY_STATES:
+                    with contextlib.suppress(Exception):  # as likely as not: the database is away
+                        self._store_apart(task_id, error, states.FAILURE, format_exc(), request)
         return errors
 
     def process_cleanup(self) -> None:
@@ -105,6 +108,19 @@ class DatabaseBackend(CeleryDatabaseBackend):
         super().cleanup()
         if is_on("results"):
             self._trimmer.run_all(self.app)
+
+    def _store_apart(self, *outcome: Any) -> None:
+        """Store a result so that, if that fails, the next can be stored."""
+        connection = transaction.get_connection(router.db_for_write(self.TaskModel))
+        if not connection.in_atomic_block:
+            try:
+                self.store_result(*outcome)
+            except Exception:
+                connection.close_if_unusable_or_obsolete()  # as Django's does after each job
+                raise
+            return
+        with transaction.atomic(connection.alias):  # a statement that fails breaks a transaction
+            self.store_result(*outcome)
 
     def _trim(self) -> None:
         try:

@@ -2,10 +2,10 @@
 
 import contextlib
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from time import monotonic
 from traceback import format_exc
 from typing import TYPE_CHECKING, Any, Final
@@ -135,35 +135,57 @@ class RedisBackend(CeleryRedisBackend):
     def store_many(self, outcomes: Iterable[Outcome]) -> dict[str, Exception]:
         """Store the results of many jobs, up to 200 by one script.
 
-        A result that cannot be serialized is stored as the failure of its job. A chord must be
-        told of its parts as ever: this stores them, no more.
+        A result that cannot be serialized, or is too large, is stored as the failure of its job;
+        the others are stored all the same. A chord must be told of its parts as ever: this stores
+        them, no more.
 
         Args:
             outcomes: ``(task_id, result, state, traceback, request)`` of each job.
 
         Returns:
-            The errors of the results that could not be serialized, by task id.
+            The errors of the results that could not be stored, by task id.
         """
         errors: dict[str, Exception] = {}
-        settled: list[Outcome] = []
+        settled: dict[Any, Outcome] = {}  # by the key of the result
         records: list[Record] = []
         for outcome in outcomes:
+            task_id, _, _, _, request = outcome
+            settled[self.get_key_for_task(task_id)] = outcome
             try:
                 records += self._encode_one(outcome)
-                settled.append(outcome)
-            except EncodeError as error:
-                task_id, _, _, _, request = outcome
+            except Exception as error:
                 errors[task_id] = error
-                settled.append((task_id, error, states.FAILURE, format_exc(), request))
-                records += self._encode_one(settled[-1])
+                if not isinstance(error, (EncodeError, BackendStoreError)):
+                    continue
+                failed = task_id, error, states.FAILURE, format_exc(), request
+                with contextlib.suppress(Exception):  # it may be the request that cannot be encoded
+                    records += self._encode_one(failed)
+                    settled[self.get_key_for_task(task_id)] = failed
+        for part in _split(records):
+            errors |= self._store_part(part, settled)
+        return errors
+
+    def _store_part(
+        self, part: Sequence[Record], settled: Mapping[Any, Outcome]
+    ) -> dict[str, Exception]:
         try:
-            for part in _split(records):
-                self.ensure(self._send, (part,))
-        except self.connection_errors:
+            self.ensure(self._send, (part,))
+        except self.connection_errors as error:
             if not self.always_retry:
-                raise
-            for outcome in settled:
-                self.store_result(*outcome)  # which waits for as long as the settings say
+                return {settled[record.key][0]: error for record in part}
+            # Each waits for as long as the settings say.
+            store = [partial(self.store_result, *settled[record.key]) for record in part]
+        except Exception:
+            # One of them: those that are stored by now stay as they are.
+            store = [partial(self.ensure, self._send, ([record],)) for record in part]
+        else:
+            return {}
+        errors: dict[str, Exception] = {}
+        for record, store_one in zip(part, store, strict=True):
+            try:
+                store_one()
+            except Exception as error:
+                errors[settled[record.key][0]] = error
         return errors
 
     def get(self, key: Any) -> Any:
