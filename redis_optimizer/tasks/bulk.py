@@ -5,10 +5,11 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Self
 
+from celery import Task
 from celery.app.task import Context
 from celery.exceptions import Reject, SoftTimeLimitExceeded
 
-__all__ = ["Call", "Job", "call_with", "run_one"]
+__all__ = ["Call", "Job", "call_with", "run_one", "runs_together"]
 
 logger = logging.getLogger(__name__)
 
@@ -104,6 +105,15 @@ class Job:
         if self._state == RETRY:
             task.retry(exc=self._value, countdown=self._countdown)
         return self._value
+
+
+def runs_together(task: Any) -> bool:
+    """Tell whether jobs of a task run in one call of its function.
+
+    Not where it has a ``before_start``, which may keep a job from running: Celery calls it for each
+    before its function, so its jobs run one by one.
+    """
+    return getattr(task, "bulk", False) and type(task).before_start is Task.before_start
 
 
 def run_one(task: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:

@@ -19,7 +19,7 @@ from celery.app.trace import trace_task
 from celery.backends.base import DisabledBackend
 from celery.utils.serialization import get_pickleable_etype, get_pickleable_exception
 
-from redis_optimizer.tasks.bulk import Call, Job
+from redis_optimizer.tasks.bulk import Call, Job, runs_together
 from redis_optimizer.tasks.celery_internals import has_own_tracer, receivers_of
 from redis_optimizer.tasks.counts import counter
 from redis_optimizer.tasks.ends import begin_together
@@ -68,7 +68,7 @@ def run_call(
     """
     task = current_app.tasks[name]
     parts = Parts(task.app, packed, given, about)
-    run = _run_together if getattr(task, "bulk", False) else _run_each
+    run = _run_together if runs_together(task) else _run_each
     try:
         outcomes = run(task, parts)
     except Exception as error:  # before a function ran; most pools tell nobody of what is raised

@@ -16,6 +16,7 @@ from kombu.exceptions import ContentDisallowed, DecodeError
 from kombu.message import Message as ReceivedMessage
 
 from redis_optimizer.tasks import progress
+from redis_optimizer.tasks.bulk import runs_together
 from redis_optimizer.tasks.counts import counter
 from redis_optimizer.tasks.dispatcher import Dispatcher
 from redis_optimizer.tasks.envelope import NAME, NewerVersion, read, unpack
@@ -223,7 +224,7 @@ class Opener:
             # A rate limit counts jobs: with one, even those of a bulk task run one by one.
             return {"lane": name}
         task = self._app.tasks.get(name)
-        if getattr(task, "bulk", False):
+        if runs_together(task):
             return {"lane": POOL, "bulk": True}
         return {
             "lane": POOL,

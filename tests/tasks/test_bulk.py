@@ -125,6 +125,15 @@ class TestInAWorker:
         ground.wait_notes(ids[2], "run", "prerun", "failure", "postrun FAILURE")
         ground.wait_done()
 
+    def test_what_before_start_keeps_from_running_does_not(self, ground: Ground) -> None:
+        one, bad, ignored, two = ground.send(enveloped.guarded, 1, -1, -2, 3)
+        assert [ground.get(one), ground.get(two)] == [10, 30]
+        with pytest.raises(KeyError):
+            ground.get(bad)
+        ground.wait_done()
+        assert ground.notes(one) == ground.notes(two) == ["before", "with 1"]
+        assert ground.notes(bad) == ground.notes(ignored) == ["before"]
+
     def test_a_job_that_comes_alone_runs_the_same_function(self, ground: Ground) -> None:
         job = make_job(ground.app, enveloped.sum_up, 7)
         send(ground.app, [job])

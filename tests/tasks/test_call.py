@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from celery import Celery
+from celery.exceptions import Reject
 
 from redis_optimizer.tasks import Job
 from redis_optimizer.tasks.bulk import run_one
@@ -160,6 +161,25 @@ def test_one_result_that_cannot_be_stored_fails_its_job_alone(
     monkeypatch.setattr(task.backend, "store_many", lambda results: errors, raising=False)
     outcomes = run_jobs(*[job(app, number) for number in range(3)])
     assert [outcomes[place][0] for place in range(3)] == [0, 1, 0]
+
+
+def test_what_before_start_keeps_from_running_does_not(
+    app: Celery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+
+    def function(jobs: list[Job]) -> None:
+        calls.append([job.args[0] for job in jobs])
+
+    def before_start(self: Any, identity: str, args: Any, kwargs: Any) -> None:
+        if args == [0]:
+            raise Reject("not this one", requeue=False)
+
+    task = make(app, function, ignore_result=False)
+    monkeypatch.setattr(type(task), "before_start", before_start)
+    outcomes = run_jobs(*[job(app, number) for number in range(3)])
+    assert calls == [[1], [2]]
+    assert [outcomes[place][0] for place in range(3)] == [1, 0, 0]
 
 
 def ask_for(jobs: list[Job], task: Any) -> None:

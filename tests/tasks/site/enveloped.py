@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 from celery import shared_task, signals
+from celery.exceptions import Ignore
 from kombu.serialization import dumps
 from kombu.utils.uuid import uuid
 
@@ -124,6 +125,24 @@ def sum_up(self, jobs):
             raise MemoryError(number)
         results.append(number * 10)
     return results
+
+
+class Guarded(BatchTask):
+    abstract = True
+
+    def before_start(self, task_id, args, kwargs):
+        runs.record(task_id, "before")
+        if args == [-1]:
+            raise KeyError(-1)
+        if args == [-2]:
+            raise Ignore
+
+
+@shared_task(**BULK | {"base": Guarded})
+def guarded(self, jobs):
+    for job in jobs:
+        runs.record(job.id, f"with {len(jobs)}")
+    return [job.args[0] * 10 for job in jobs]
 
 
 @shared_task(**BULK)
