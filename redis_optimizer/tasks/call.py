@@ -7,6 +7,7 @@ the ids of all. Django's connections are then closed once a call.
 """
 
 import logging
+import os
 from collections.abc import Mapping
 from functools import partial
 from time import monotonic
@@ -111,6 +112,8 @@ def _run_together(task: Any, parts: Parts) -> dict[int, Outcome]:
     header = parts.jobs.header
     keys = {place: header(place, DEDUP_HEADER) for place in read if not header(place, "retries")}
     begin_together(task, [(key, read[place][0].id) for place, key in keys.items() if key])
+    if task.track_started:
+        _note_started(task, parts, {place: job for place, (job, _) in read.items()})
     with Call(task, [job for job, _ in read.values()]):
         try:
             _settle(task, parts, read, outcomes)
@@ -177,10 +180,27 @@ def _settle(
                 outcomes[place] = _failed(reason)  # as Celery's tracer has it
 
 
+def _note_started(task: Any, parts: Parts, jobs: Mapping[int, Job]) -> None:
+    """Store that jobs have started, as the tracer does: it would do so when the call is over."""
+    about = {"pid": os.getpid(), "hostname": parts.about.hostname}
+    started: dict[int, Result] = {
+        place: (job.id, about, states.STARTED, None, job.request)
+        for place, job in jobs.items()
+        if not _is_ignored(task, parts, place)
+    }
+    if started:
+        _store(task, started)
+
+
 def _store(task: Any, results: Mapping[int, Result]) -> dict[int, Exception]:
     """Store results; return the errors of those that could not be, by place."""
+    errors: dict[str, Exception] = {}
     try:
-        errors = task.backend.store_many(list(results.values())) or {}
+        if hasattr(task.backend, "store_many"):
+            errors = task.backend.store_many(list(results.values())) or {}
+        else:
+            for identity, result, state, traceback, request in results.values():
+                task.backend.store_result(identity, result, state, traceback, request=request)
     except Exception as error:
         logger.exception("Results of task %s could not be stored", task.name)
         errors = {result[0]: error for result in results.values()}

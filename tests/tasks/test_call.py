@@ -1,5 +1,6 @@
 """The jobs of one call in a process of the pool, each with an outcome of its own."""
 
+import os
 import pickle
 from collections.abc import Iterator
 from typing import Any
@@ -161,6 +162,52 @@ def test_one_result_that_cannot_be_stored_fails_its_job_alone(
     monkeypatch.setattr(task.backend, "store_many", lambda results: errors, raising=False)
     outcomes = run_jobs(*[job(app, number) for number in range(3)])
     assert [outcomes[place][0] for place in range(3)] == [0, 1, 0]
+
+
+@pytest.mark.parametrize("stores_many", [True, False])
+def test_started_is_stored_of_each_before_the_call(
+    app: Celery, monkeypatch: pytest.MonkeyPatch, stores_many: bool
+) -> None:
+    seen = []
+
+    def function(jobs: list[Job]) -> None:
+        seen.extend(states(app, 3))
+
+    task = make(app, function, ignore_result=False, track_started=True)
+
+    def store_many(results: Any) -> None:
+        for identity, result, state, traceback, request in results:
+            task.backend.store_result(identity, result, state, traceback, request)
+
+    if stores_many:
+        monkeypatch.setattr(task.backend, "store_many", store_many, raising=False)
+    run_jobs(job(app, 0), job(app, 1), job(app, 2, ignore_result=True))
+    about = {"pid": os.getpid(), "hostname": "w@host"}
+    assert [state for state, _ in seen] == ["STARTED", "STARTED", "PENDING"]
+    assert seen[1][1] == about  # of the first a worker's tracer tells the same, not the test's
+    assert states(app, 3) == [("SUCCESS", None), ("SUCCESS", None), ("PENDING", None)]
+
+
+def test_where_started_cannot_be_stored_jobs_run(
+    app: Celery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+
+    def function(jobs: list[Job]) -> None:
+        calls.append(len(jobs))
+
+    task = make(app, function, ignore_result=False, track_started=True)
+    stored = []
+
+    def store_many(results: Any) -> None:
+        if not calls:
+            raise OSError("away")
+        stored.extend(result[2] for result in results)
+
+    monkeypatch.setattr(task.backend, "store_many", store_many, raising=False)
+    outcomes = run_jobs(job(app, 0), job(app, 1))
+    assert (calls, stored) == ([2], ["SUCCESS", "SUCCESS"])
+    assert [outcomes[place][0] for place in range(2)] == [0, 0]
 
 
 def test_what_before_start_keeps_from_running_does_not(
