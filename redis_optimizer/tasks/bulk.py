@@ -110,10 +110,14 @@ class Job:
 def runs_together(task: Any) -> bool:
     """Tell whether jobs of a task run in one call of its function.
 
-    Not where it has a ``before_start``, which may keep a job from running: Celery calls it for each
-    before its function, so its jobs run one by one.
+    Not where it has a ``before_start``, which may keep a job from running and is called for each
+    before its function, or a Request class of its own: in a call most jobs have no request.
     """
-    return getattr(task, "bulk", False) and type(task).before_start is Task.before_start
+    return (
+        getattr(task, "bulk", False)
+        and type(task).before_start is Task.before_start
+        and task.Request == Task.Request
+    )
 
 
 def run_one(task: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:

@@ -134,6 +134,12 @@ class TestInAWorker:
         assert ground.notes(one) == ground.notes(two) == ["before", "with 1"]
         assert ground.notes(bad) == ground.notes(ignored) == ["before"]
 
+    def test_a_request_class_of_the_task_is_told_of_each_job(self, ground: Ground) -> None:
+        ids = ground.send(enveloped.told, 1, 2, 3)
+        assert [ground.get(identity) for identity in ids] == [10, 20, 30]
+        ground.wait_done()
+        assert [ground.notes(identity) for identity in ids] == [["accepted"]] * 3
+
     def test_a_job_that_comes_alone_runs_the_same_function(self, ground: Ground) -> None:
         job = make_job(ground.app, enveloped.sum_up, 7)
         send(ground.app, [job])

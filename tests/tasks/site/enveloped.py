@@ -7,6 +7,7 @@ from pathlib import Path
 
 from celery import shared_task, signals
 from celery.exceptions import Ignore
+from celery.worker.request import Request
 from kombu.serialization import dumps
 from kombu.utils.uuid import uuid
 
@@ -125,6 +126,22 @@ def sum_up(self, jobs):
             raise MemoryError(number)
         results.append(number * 10)
     return results
+
+
+class Told(Request):
+    def on_accepted(self, *args):
+        runs.record(self.id, "accepted")
+        super().on_accepted(*args)
+
+
+class Telling(BatchTask):
+    abstract = True
+    Request = "tests.tasks.site.enveloped:Told"
+
+
+@shared_task(**BULK | {"base": Telling})
+def told(self, jobs):
+    return [job.args[0] * 10 for job in jobs]
 
 
 class Guarded(BatchTask):
