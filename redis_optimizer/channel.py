@@ -11,8 +11,8 @@ import os
 import random
 import threading
 import time
-import uuid
 from collections.abc import Callable, Iterator
+from functools import partial
 from math import inf
 from typing import Final
 
@@ -20,10 +20,11 @@ from redis.connection import ConnectionPool
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoPermissionError, RedisError, ResponseError
 
-from redis_optimizer.connections import connects, is_busy
+from redis_optimizer.connections import is_busy
 from redis_optimizer.core.bursts import MOST, Bursts
 from redis_optimizer.core.forks import join_thread
 from redis_optimizer.link import Event, Invalidated, Link, Message, Pong
+from redis_optimizer.proof import Proof, probe_of
 from redis_optimizer.signals import server_lost
 from redis_optimizer.subscriber import Control, Subscriber, merge_prefixes
 
@@ -38,7 +39,6 @@ RETRY_FIRST: Final = 0.05
 RETRY_LONGEST: Final = 2.0
 REFUSED_FIRST: Final = 60.0
 REFUSED_LONGEST: Final = 3600.0
-PROBE_TIMEOUT: Final = 2.0
 ASIDE_TIMEOUT: Final = 0.5
 """Seconds for which this thread does not listen, where RESP2 needs another connection to speak."""
 
@@ -47,10 +47,6 @@ JOIN_TIMEOUT: Final = 1.0
 
 class Refused(Exception):
     """The server cannot or will not say what was written; a retry soon would change nothing."""
-
-
-class _Elsewhere(Exception):
-    """A key that was written was not told of."""
 
 
 class Channel:
@@ -91,8 +87,7 @@ class Channel:
         self._is_talking = False  # the link is past its handshake: any thread may publish on it
         self._is_refused = False
         self._is_renewing = False
-        self._proved_at = connects("cache")  # connections for data before the last proof
-        self._is_proving = False
+        self._proof = Proof(now)
         self.connects = 0
         self.last_error = ""
 
@@ -255,7 +250,7 @@ class Channel:
             if self._control is not None and hears:
                 self._control.on_connect(self)
             self._is_talking = True
-            self._proved_at = connects("cache")
+            self._proof.begin()
             for subscriber in subscribers:
                 self._prove(link, subscriber, timeout)
             self.connects += 1
@@ -264,72 +259,19 @@ class Channel:
             self._lose()
 
     def _prove(self, link: Link, subscriber: Subscriber, timeout: float) -> None:
-        """Let a subscriber trust what it will hold.
-
-        The probe proves the prefix, the ACL, that both lead to the same server, and that no proxy
-        strips push messages.
-        """
-        key = _probe_of(subscriber)
+        """Let a subscriber trust what it will hold, once it is proved that it hears of it."""
+        key = probe_of(subscriber)
         sent = self._now()
         try:
-            is_told = self._is_told(link, subscriber, key, timeout)
+            key = subscriber.prove(key)
         except NoPermissionError as error:  # any other error, such as a full memory, may pass
             raise Refused(f"writing {key!r} failed: {error}") from error
-        if not is_told:
+        if not self._proof.arrives(partial(self._poll, link), key, timeout):
             raise Refused(f"no invalidation came for {key!r}")
         with self._lock:
             if not self._stopping.is_set():  # else nobody would listen any more
                 subscriber.on_up(sent + subscriber.max_staleness)
                 self._served.append(subscriber)
-
-    def _is_told(self, link: Link, subscriber: Subscriber, key: str, timeout: float) -> bool:
-        """Write a key the way the data goes and see whether its invalidation arrives on the link.
-
-        The write itself may take longer, on a server that is busy or whose handshake is slow.
-        """
-        key = subscriber.prove(key)
-        deadline = self._now() + min(timeout, PROBE_TIMEOUT)
-        while (left := deadline - self._now()) > 0:
-            event = link.poll(left)
-            if event is not None:
-                self._handle(event, link)
-            if isinstance(event, Invalidated) and (event.keys is None or key in event.keys):
-                return True
-        return False
-
-    def _is_still_told(self, link: Link) -> bool:
-        """Prove it again where data has got new connections: they may lead elsewhere.
-
-        An address may come to mean another server, by DNS or behind a proxy, while what is
-        connected stays so. What came by a new connection is not trusted for longer than before
-        until the proof is there.
-
-        Returns:
-            False where it cannot be told now, as the key cannot be written.
-
-        Raises:
-            redis.exceptions.ConnectionError: they do.
-        """
-        made = connects("cache")
-        if made == self._proved_at or self._check is not None:  # a node of a cluster has a name
-            return True
-        if self._is_proving:
-            return False
-        self._is_proving = True
-        try:
-            for subscriber in list(self._served):
-                timeout = subscriber.max_staleness
-                if not self._is_told(link, subscriber, _probe_of(subscriber), timeout):
-                    raise _Elsewhere
-        except _Elsewhere:
-            raise RedisConnectionError("Data goes to another server by now.") from None
-        except (RedisError, OSError) as error:
-            logger.debug("Where data goes cannot be told now: %s", error)
-            return False
-        finally:
-            self._is_proving = False
-        self._proved_at = made
-        return True
 
     def _listen(self, link: Link, timeout: float) -> None:
         heartbeat = min(subscriber.heartbeat for subscriber in self._served)
@@ -361,6 +303,12 @@ class Channel:
                 self._handle(next_event, link)
                 bursts.came(self._now())
 
+    def _poll(self, link: Link, timeout: float) -> Event | None:
+        event = link.poll(timeout)
+        if event is not None:
+            self._handle(event, link)
+        return event
+
     def _handle(self, event: Event, link: Link) -> None:
         if isinstance(event, Invalidated):
             for subscriber in self._served:
@@ -375,7 +323,8 @@ class Channel:
                 raise RedisConnectionError("Sentinel names another master.")
             if self._check is not None:
                 self._check(event.said)
-            if not self._is_still_told(link):
+            # A node of a cluster has a name of its own, which `check` knows.
+            elif not self._proof.holds(partial(self._poll, link), list(self._served)):
                 return
             for subscriber in () if self._stopping.is_set() else self._served:
                 subscriber.on_alive(sent + subscriber.max_staleness)
@@ -435,7 +384,3 @@ def _refusals() -> Iterator[None]:
         if is_busy(error):  # as a lost connection: it passes
             raise
         raise Refused(str(error)) from error
-
-
-def _probe_of(subscriber: Subscriber) -> str:
-    return f"{subscriber.prefixes[0]}redis_optimizer:probe:{uuid.uuid4().hex}"

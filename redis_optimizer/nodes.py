@@ -65,6 +65,7 @@ class ClusterChannel:
         self._connects = 0  # of channels that are gone
         self._error = ""
         self._has_warned = False
+        self._is_refused = False
 
     @property
     def is_up(self) -> bool:
@@ -103,6 +104,8 @@ class ClusterChannel:
             self._subscribers.append(subscriber)
             self._topology = None  # all channels begin anew, with its prefixes as well
             self._news.set()
+            if self._is_refused:
+                subscriber.on_refused(self._error)
             if self._thread is None:
                 thread = threading.Thread(target=self._run, name=CLIENT_NAME, daemon=True)
                 try:
@@ -166,7 +169,7 @@ class ClusterChannel:
                     self._wait_refused()
                     continue
             if self._settles(within=retry):
-                retry = RETRY_FIRST
+                retry, self._has_warned = RETRY_FIRST, False
                 if not self._news.wait(RETRY_LONGEST):
                     pause = RETRY_FIRST
                     self._news.wait()
@@ -184,10 +187,14 @@ class ClusterChannel:
                 self._error,
             )
         with self._lock:
+            self._is_refused = True
             subscribers = list(self._subscribers)
         for subscriber in subscribers:
             subscriber.on_refused(self._error)
         self._stopping.wait(REFUSED_AGAIN)
+        with self._lock:
+            self._is_refused = False
+            subscribers = list(self._subscribers)
         for subscriber in subscribers:
             subscriber.on_down()
 

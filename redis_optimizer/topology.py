@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 
 from redis.crc import key_slot
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from redis_optimizer.connections import Address, Cluster, channel_connection
 
@@ -76,18 +76,19 @@ def discover(cluster: Cluster, known: Iterable[Address], timeout: float) -> Topo
         timeout: Seconds that an answer may take.
 
     Raises:
-        redis.exceptions.RedisError, OSError: when there is none.
+        redis.exceptions.RedisError, OSError: when there is none; a ResponseError where all refuse.
     """
     # Not always the same first: one that is cut off from the others may not know it yet.
     nodes = list(known)
     random.shuffle(nodes)
-    error: Exception = RedisConnectionError("No node of the cluster is known.")
+    errors: list[Exception] = [RedisConnectionError("No node of the cluster is known.")]
     for node in dict.fromkeys([*nodes, *cluster.start_nodes]):
         try:
             return _ask(cluster, node, timeout)
         except (RedisError, OSError) as failure:
-            error = failure
-    raise error
+            errors.append(failure)
+    # That one refuses says nothing of those that could not be reached.
+    raise next((each for each in errors[1:] if not isinstance(each, ResponseError)), errors[-1])
 
 
 def read_state(said: str) -> State:

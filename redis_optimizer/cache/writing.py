@@ -243,16 +243,16 @@ class CoherentCache(Remote):
             self._drop(finals)
 
     def _drop(self, finals: Collection[str]) -> None:
-        if self._tier is not None:
-            self._tier.drop(finals)
-            return
-        for tier in tiers():  # of another alias, with the same keys
-            tier.store.drop(finals)
+        for tier in self._any_tier():
+            tier.drop(finals)
 
     def _drop_all(self) -> None:
-        # That of any alias lets go of what all aliases keep.
-        for tier in [self._tier] if self._tier is not None else tiers()[:1]:
+        for tier in self._any_tier():
             tier.clear()
+
+    def _any_tier(self) -> list[Tier]:
+        # Each lets go of what all keep: another alias may have a tier on the same keys.
+        return [self._tier] if self._tier is not None else tiers()[:1]
 
     def _dropping(self, step: Callable[..., Any], finals: tuple[str, ...]) -> Callable[..., Any]:
         def call(*args: Any, **kwargs: Any) -> Any:

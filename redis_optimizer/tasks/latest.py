@@ -5,7 +5,6 @@ carries an earlier one. Its TTL is mandatory and is renewed with every run. When
 same, a job runs with the arguments of its message.
 """
 
-import contextlib
 import logging
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -135,22 +134,26 @@ def finish(task: "OptimizedTask", key: str, id: str) -> None:
     it is sent once more with the next end that this process hears of.
     """
     for end in [each for each in list(_untold) if each[0].app is task.app]:
-        with contextlib.suppress(ValueError):  # another thread does so
+        try:
             _untold.remove(end)
-            _finish(*end)
+        except ValueError:  # another thread does so
+            continue
+        if not _finish(*end):
+            break  # it is refused still
     _finish(task, key, id, uuid())
 
 
-def _finish(task: "OptimizedTask", key: str, id: str, end: str) -> None:
+def _finish(task: "OptimizedTask", key: str, id: str, end: str) -> bool:
+    """End a job; return whether that could be told."""
     ttl = lifetime(task)
     try:
         found = perform(task.app, lambda c: scripts.FINISH(c, [key], id, milliseconds(ttl), end))
     except OperationalError as error:
         _untold.append((task, key, id, end))
         logger.error("Job %s is over; what may wait for it is sent later: %s", id, error)
-        return
+        return False
     if not found:
-        return
+        return True
     waiting = text(found[0])
     try:
         call = unpack(task.app, found[1])
@@ -160,6 +163,7 @@ def _finish(task: "OptimizedTask", key: str, id: str, end: str) -> None:
     except Exception as error:  # whatever the broker or a receiver of a signal raises
         report({waiting: task.name}, reason=f"It cannot be sent: {error}")
         release(task.app, key, id)
+    return True
 
 
 def drop(app: Celery, key: str, id: str) -> None:

@@ -79,7 +79,9 @@ def _newest_first(rows: QuerySet[TaskResult], size: int) -> Iterator[list[tuple[
     while batch:
         yield batch
         pk, *_, done, _meta = batch[-1]
-        batch = _first(rows.filter(Q(date_done__lt=done) | Q(date_done=done, pk__lt=pk)), size)
+        # A range of the index first: "or" alone would have it walked from the newest each time.
+        older = rows.filter(date_done__lte=done).filter(Q(date_done__lt=done) | Q(pk__lt=pk))
+        batch = _first(older, size)
 
 
 def _first(rows: QuerySet[TaskResult], size: int) -> list[tuple[Any, ...]]:

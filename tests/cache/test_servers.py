@@ -197,7 +197,7 @@ class TestRefused:
     def test_a_probe_that_nobody_tells_of_is_a_refusal(
         self, server: EmbeddedServer, monkeypatch: Any
     ) -> None:
-        monkeypatch.setattr("redis_optimizer.channel.PROBE_TIMEOUT", 0.2)
+        monkeypatch.setattr("redis_optimizer.proof.PROBE_TIMEOUT", 0.2)
         with EmbeddedServer() as other:
             monkeypatch.setattr(
                 "redis_optimizer.cache.tier.Tier.prove",
@@ -240,9 +240,9 @@ class TestAnAddressThatMeansAnotherServer:
         keep(cache, {"k": 1})
         channel = cache.tier.channel
         for probes in (1, 2):
+            before = admin.info("commandstats")["cmdstat_set"]["calls"]
             cache.client.get_client().connection_pool.disconnect()
             cache.has_key("other")  # a new connection
-            before = admin.info("commandstats")["cmdstat_set"]["calls"]
 
             def proved(before: int = before) -> bool:
                 cache.get("k")  # else there is no PING

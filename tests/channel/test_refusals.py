@@ -19,7 +19,7 @@ from .listeners import Listener
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "REFUSED_FIRST", 0.1)
-    monkeypatch.setattr(module, "PROBE_TIMEOUT", 0.2)
+    monkeypatch.setattr("redis_optimizer.proof.PROBE_TIMEOUT", 0.2)
 
 
 @pytest.fixture

@@ -130,6 +130,16 @@ def test_an_end_that_is_refused_is_told_with_the_next(
     assert ids(admin) == [first]
     last.end("another")
     assert ids(admin) == [first, second]
+    assert not latest._untold
+
+
+def test_while_ends_are_refused_each_asks_for_one_other(last: Worker) -> None:
+    refuse = mock.Mock(side_effect=redis.ResponseError("OOM"))
+    with mock.patch.object(scripts, "FINISH", refuse):
+        for number in range(10):
+            last.end(f"job{number}")
+    assert refuse.call_count == 1 + 9 * 2
+    last.end("another")  # by which all are told
 
 
 @pytest.mark.parametrize("mode", ["keep_last", "debounce"])
