@@ -246,7 +246,7 @@ class TestAnAddressThatMeansAnotherServer:
 
             def proved(before: int = before) -> bool:
                 cache.get("k")  # else there is no PING
-                return admin.info("commandstats")["cmdstat_set"]["calls"] == before + 1
+                return bool(admin.info("commandstats")["cmdstat_set"]["calls"] > before)
 
             wait_until(proved)
             assert channel is not None
