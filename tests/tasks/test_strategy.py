@@ -206,8 +206,12 @@ def test_an_envelope_that_came_twice_is_opened_once(ground: Ground, is_same_mess
 
 @pytest.mark.usefixtures("shared")
 def test_a_worker_with_enough_to_do_leaves_envelopes_but_takes_messages(ground: Ground) -> None:
-    first = ground.send(enveloped.nap, *[0.2] * 60)
+    first = ground.send(enveloped.nap, *[0.2] * 90)
     ground.wait_notes(first[0], "begun")
+    # When that one has run, the worker has asked for messages since it had enough to do.
+    before = make_job(ground.app, enveloped.double, 4)
+    send(ground.app, [before])
+    assert ground.get(before.id) == 8
     ground.send(enveloped.nap, *[0.2] * 6)
     single = make_job(ground.app, enveloped.double, 8)
     send(ground.app, [single])
