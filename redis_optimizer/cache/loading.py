@@ -15,6 +15,7 @@ from redis.exceptions import RedisError
 from redis_optimizer.cache import together
 from redis_optimizer.cache.fleet import FleetLock
 from redis_optimizer.cache.signed import Keyed
+from redis_optimizer.core.limits import pass_time_limit
 from redis_optimizer.core.store import MISSING
 from redis_optimizer.core.values import Load, freeze, thaw
 
@@ -256,7 +257,9 @@ class Loading:
     def _share(self, value: Any) -> Shared:
         try:
             kept, load, _ = freeze(value)
-        except Exception:  # a serializer of the site's own may make what pickle cannot take
+        except Exception as error:
+            pass_time_limit(error)
+            # A serializer of the site's own may make what pickle cannot take.
             return self._as_stored(value)
         return kept, load
 

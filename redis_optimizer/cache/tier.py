@@ -21,6 +21,7 @@ from redis_optimizer.cache.together import Known
 from redis_optimizer.channel import Channel
 from redis_optimizer.connections import Cluster
 from redis_optimizer.core.flight import Flights
+from redis_optimizer.core.limits import pass_time_limit
 from redis_optimizer.core.store import MISSING, UNSURE, Entry, Lease, LocalStore
 from redis_optimizer.core.values import ATOMS, freeze
 from redis_optimizer.internals import client_options, client_servers, is_pickled
@@ -319,6 +320,7 @@ class Tier:
         try:
             frozen = freeze(value, raw if self._raw_is_pickle else None)
         except Exception as error:
+            pass_time_limit(error)
             # A serializer of the site's own may make what pickle cannot take.
             self.unkept += 1
             self.store.release(final, lease)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from django_redis.exceptions import ConnectionInterrupted
 from redis.exceptions import NoPermissionError, RedisError, ResponseError
 
+from redis_optimizer.core.limits import pass_time_limit
 from redis_optimizer.core.store import MISSING, Entry
 from redis_optimizer.nodes import ClusterChannel
 
@@ -140,6 +141,7 @@ def _read_all(
     try:
         found: dict[str, Any] = cache.read_along(absent, version, brought)
     except Exception as error:
+        pass_time_limit(error)
         cause = error.__cause__ if isinstance(error, ConnectionInterrupted) else error
         if isinstance(cause, NoPermissionError):
             known.is_refused = True  # MGET is another command than GET

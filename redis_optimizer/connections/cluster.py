@@ -12,7 +12,7 @@ from django_redis.pool import ConnectionFactory
 from redis.backoff import NoBackoff
 from redis.cluster import ClusterNode
 from redis.connection import Connection, ConnectionPool, parse_url
-from redis.exceptions import RedisClusterException
+from redis.exceptions import RedisClusterException, ResponseError
 from redis.retry import Retry
 
 from redis_optimizer.connections.cluster_client import (
@@ -177,7 +177,7 @@ class Cluster:
                 retry=self._retry or Retry(NoBackoff(), 0),
                 **self._client_options,
             )
-        except (RedisClusterException, OSError) as error:
+        except (RedisClusterException, ResponseError, OSError) as error:
             raise ClusterUnavailable(str(error)) from error
 
     def _make_pool(self, **given: Any) -> ConnectionPool:

@@ -15,6 +15,7 @@ from typing import Any, Final, Generic, TypeVar
 from redis_optimizer.core.flight import Flights
 from redis_optimizer.core.forks import around_fork
 from redis_optimizer.core.kept import Found, Kept, Made, Place, State
+from redis_optimizer.core.limits import pass_time_limit
 from redis_optimizer.core.underway import Underway
 
 __all__ = ["Keeper"]
@@ -74,6 +75,7 @@ class Keeper(Generic[T]):
         renew: Callable[[], Made[T]] | None = None,
         max_age: float = inf,
         now: bool = False,
+        supersedes: bool = False,
     ) -> Found[T]:
         """Return the value of a key: kept, or made by this call or by one that is under way.
 
@@ -83,6 +85,7 @@ class Keeper(Generic[T]):
             renew: Makes it in the background; as `make` does, where it is None.
             max_age: Seconds that it may be old.
             now: Make it whatever is kept.
+            supersedes: What is kept is out of date: where another cannot be kept, drop it.
 
         Raises:
             Exception: What `make` raised, for all that waited for it.
@@ -100,14 +103,14 @@ class Keeper(Generic[T]):
         def load() -> Found[T]:
             nonlocal leads
             leads = True
-            return self._load(key, make, max_age, None if now else stored)
+            return self._load(key, make, max_age, None if now else stored, supersedes)
 
         found = self.flights.run(key, load)
         if leads:
             return found
         if found.is_shared:
             return found._replace(is_joined=True)
-        return self._load(key, make, max_age, None)
+        return self._load(key, make, max_age, None, supersedes)
 
     async def aget(
         self,
@@ -117,6 +120,7 @@ class Keeper(Generic[T]):
         renew: Callable[[], Awaitable[Made[T]]] | None = None,
         max_age: float = inf,
         now: bool = False,
+        supersedes: bool = False,
     ) -> Found[T]:
         """Do as `get`, for asyncio; a renewal in the background is a task."""
         stored = self._stored
@@ -134,14 +138,14 @@ class Keeper(Generic[T]):
         async def load() -> Found[T]:
             nonlocal leads
             leads = True
-            return await self._aload(key, make, max_age, None if now else stored)
+            return await self._aload(key, make, max_age, None if now else stored, supersedes)
 
         found = await self.flights.arun(key, load)
         if leads:
             return found
         if found.is_shared:
             return found._replace(is_joined=True)
-        return await self._aload(key, make, max_age, None)
+        return await self._aload(key, make, max_age, None, supersedes)
 
     def void(self, key: Hashable) -> None:
         """Keep nothing that a load under way makes, and let nobody join it any more."""
@@ -172,7 +176,12 @@ class Keeper(Generic[T]):
     # Loading: inside a flight, so one at a time for each key
 
     def _load(
-        self, key: Hashable, make: Callable[[], Made[T]], max_age: float, stored: int | None
+        self,
+        key: Hashable,
+        make: Callable[[], Made[T]],
+        max_age: float,
+        stored: int | None,
+        supersedes: bool,
     ) -> Found[T]:
         # Another load may have ended between the look above and this flight.
         if stored is not None and stored != self._stored:
@@ -183,15 +192,17 @@ class Keeper(Generic[T]):
             try:
                 made = make()
             except Exception as error:
+                pass_time_limit(error)
                 stale = self._judge_stale(self.place.get(key) if self.stale_for else None, error)
                 if stale is None:
                     raise
                 return self._share(stale)
             if made.fresh_for > 0 and is_current():
                 where = key if made.key is None else made.key
-                self.place.put(where, self._wrap(made))
+                is_there = self.place.put(where, self._wrap(made))
                 self._note_stored(key)
-                if not is_current():  # dropped while it was being put there
+                # Dropped while it was being put there; or what is there is out of date.
+                if not is_current() or (supersedes and not is_there):
                     with suppress(Exception):
                         self.place.drop(where)
         return self._share(Found(made.value, State.MISS, is_shared=made.is_shared))
@@ -202,6 +213,7 @@ class Keeper(Generic[T]):
         make: Callable[[], Awaitable[Made[T]]],
         max_age: float,
         stored: int | None,
+        supersedes: bool,
     ) -> Found[T]:
         if stored is not None and stored != self._stored:
             found = self._judge(await self.place.aget(key), max_age)
@@ -211,19 +223,30 @@ class Keeper(Generic[T]):
             try:
                 made = await make()
             except Exception as error:
+                pass_time_limit(error)
                 kept = await self.place.aget(key) if self.stale_for else None
                 stale = self._judge_stale(kept, error)
                 if stale is None:
                     raise
                 return self._share(stale)
             if made.fresh_for > 0 and is_current():
-                where = key if made.key is None else made.key
-                await self.place.aput(where, self._wrap(made))
-                self._note_stored(key)
-                if not is_current():
-                    with suppress(Exception):
-                        await self.place.adrop(where)
+                # Who is cancelled meanwhile leaves it to a task, which drops what it has put there:
+                # once this block is left, the load is not current.
+                storing = asyncio.create_task(self._astore(key, made, is_current, supersedes))
+                self._tasks.add(storing)
+                storing.add_done_callback(self._tasks.discard)
+                await asyncio.shield(storing)
         return self._share(Found(made.value, State.MISS, is_shared=made.is_shared))
+
+    async def _astore(
+        self, key: Hashable, made: Made[T], is_current: Callable[[], bool], supersedes: bool
+    ) -> None:
+        where = key if made.key is None else made.key
+        is_there = await self.place.aput(where, self._wrap(made))
+        self._note_stored(key)
+        if not is_current() or (supersedes and not is_there):
+            with suppress(Exception):
+                await self.place.adrop(where)
 
     def _note_stored(self, key: Hashable) -> None:
         # Afterwards: who has counted this one, and then looks, sees it.

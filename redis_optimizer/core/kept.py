@@ -78,8 +78,8 @@ class Place(Protocol[T]):
     def get(self, key: Any) -> Kept[T] | None:
         """Return what is kept under a key, however old."""
 
-    def put(self, key: Any, kept: Kept[T]) -> None:
-        """Keep a value."""
+    def put(self, key: Any, kept: Kept[T]) -> bool:
+        """Keep a value; return False where what was there before may be there still."""
 
     def drop(self, key: Any) -> None:
         """Keep it no longer."""
@@ -87,7 +87,7 @@ class Place(Protocol[T]):
     async def aget(self, key: Any) -> Kept[T] | None:
         """Do as `get`."""
 
-    async def aput(self, key: Any, kept: Kept[T]) -> None:
+    async def aput(self, key: Any, kept: Kept[T]) -> bool:
         """Do as `put`."""
 
     async def adrop(self, key: Any) -> None:

@@ -8,8 +8,10 @@ from typing import Any, Final, NamedTuple
 
 from asgiref.sync import sync_to_async
 from django.core.cache import caches
+from django_redis.cache import RedisCache
 
 from redis_optimizer.core.kept import Kept
+from redis_optimizer.core.limits import pass_time_limit
 from redis_optimizer.core.values import freeze, thaw
 from redis_optimizer.internals import has_own_keys
 
@@ -41,7 +43,8 @@ class Box:
         """
         try:
             kept, load, _ = freeze(self.value)
-        except Exception:
+        except Exception as error:
+            pass_time_limit(error)
             return False
         self._copy = kept, load
         return True
@@ -100,16 +103,21 @@ class AliasPlace:
         """Return what is kept under a key."""
         try:
             return _opened(caches[self.alias].get(key.name))
-        except Exception:
+        except Exception as error:
+            pass_time_limit(error)
             self._log("read")
             return None
 
-    def put(self, key: Key, kept: Kept[Box]) -> None:
-        """Keep a value."""
+    def put(self, key: Key, kept: Kept[Box]) -> bool:
+        """Keep a value; return whether it is there now."""
         try:
-            caches[self.alias].set(key.name, _closed(kept), _timeout(kept))
-        except Exception:
+            cache: Any = caches[self.alias]
+            done = cache.set(key.name, _closed(kept), _timeout(kept))
+        except Exception as error:
+            pass_time_limit(error)
             self._log("written")
+            return False
+        return _is_done(cache, done)
 
     def drop(self, key: Key) -> None:
         """Keep it no longer."""
@@ -119,16 +127,21 @@ class AliasPlace:
         """Do as `get`."""
         try:
             return _opened(await caches[self.alias].aget(key.name))
-        except Exception:
+        except Exception as error:
+            pass_time_limit(error)
             self._log("read")
             return None
 
-    async def aput(self, key: Key, kept: Kept[Box]) -> None:
+    async def aput(self, key: Key, kept: Kept[Box]) -> bool:
         """Do as `put`."""
         try:
-            await caches[self.alias].aset(key.name, _closed(kept), _timeout(kept))
-        except Exception:
+            cache: Any = caches[self.alias]
+            done = await cache.aset(key.name, _closed(kept), _timeout(kept))
+        except Exception as error:
+            pass_time_limit(error)
             self._log("written")
+            return False
+        return _is_done(cache, done)
 
     async def adrop(self, key: Key) -> None:
         """Do as `drop`."""
@@ -144,6 +157,11 @@ class AliasPlace:
                 self.alias,
                 exc_info=True,
             )
+
+
+def _is_done(cache: Any, said: Any) -> bool:
+    # django-redis says nothing where IGNORE_EXCEPTIONS hides an error, others never say anything.
+    return said is not None or not isinstance(cache, RedisCache)
 
 
 def _closed(kept: Kept[Box]) -> tuple[Any, ...]:

@@ -3,6 +3,7 @@
 import functools
 import inspect
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, ParamSpec, Protocol, TypeVar, cast
 
 from redis_optimizer.core.keep import Keeper
@@ -106,7 +107,7 @@ def _wrap(
     def key_of(args: Any, kwargs: Any) -> Key:
         return place.key(make_key(args, kwargs))
 
-    def get(args: Any, kwargs: Any, key: Key, *, now: bool = False) -> Any:
+    def get(args: Any, kwargs: Any, key: Key, *, is_old: bool = False) -> Any:
         def make() -> Made[Box]:
             return Made(Box(function(*args, **kwargs)), ttl)
 
@@ -114,7 +115,7 @@ def _wrap(
             _ensure_same(key, place.key(key.name))
             return make()
 
-        return _value(keeper.get(key, make, renew=renew, now=now))
+        return _value(keeper.get(key, make, renew=renew, now=is_old, supersedes=is_old))
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
@@ -127,10 +128,12 @@ def _wrap(
 
     def refresh(*args: Any, **kwargs: Any) -> Any:
         if not (ttl and is_on("endpoints")):
+            with suppress(Exception):  # else it would be served when the part is on again
+                invalidate(*args, **kwargs)
             return function(*args, **kwargs)
         key = key_of(args, kwargs)
         keeper.void(key)  # what a call under way has read may be what the caller has changed
-        return get(args, kwargs, key, now=True)
+        return get(args, kwargs, key, is_old=True)
 
     return _with(call, keeper, invalidate, refresh)
 
@@ -141,7 +144,7 @@ def _wrap_coroutine(
     async def key_of(args: Any, kwargs: Any) -> Key:
         return await place.akey(make_key(args, kwargs))
 
-    async def get(args: Any, kwargs: Any, key: Key, *, now: bool = False) -> Any:
+    async def get(args: Any, kwargs: Any, key: Key, *, is_old: bool = False) -> Any:
         async def make() -> Made[Box]:
             return Made(Box(await function(*args, **kwargs)), ttl)
 
@@ -149,7 +152,7 @@ def _wrap_coroutine(
             _ensure_same(key, await place.akey(key.name))
             return await make()
 
-        return _value(await keeper.aget(key, make, renew=renew, now=now))
+        return _value(await keeper.aget(key, make, renew=renew, now=is_old, supersedes=is_old))
 
     @functools.wraps(function)
     async def call(*args: Any, **kwargs: Any) -> Any:
@@ -162,10 +165,12 @@ def _wrap_coroutine(
 
     async def refresh(*args: Any, **kwargs: Any) -> Any:
         if not (ttl and is_on("endpoints")):
+            with suppress(Exception):
+                await invalidate(*args, **kwargs)
             return await function(*args, **kwargs)
         key = await key_of(args, kwargs)
         keeper.void(key)
-        return await get(args, kwargs, key, now=True)
+        return await get(args, kwargs, key, is_old=True)
 
     return _with(call, keeper, invalidate, refresh)
 

@@ -49,10 +49,11 @@ class Shelf:
         entry = self.store.find(key)
         return None if entry is None else entry.value
 
-    def put(self, key: Any, kept: Kept[Any]) -> None:
-        """Keep a response."""
+    def put(self, key: Any, kept: Kept[Any]) -> bool:
+        """Keep a response, unless it is too large."""
         until = self.now() + kept.fresh_for + kept.stale_for
         self.store.put(key, kept, None, kept.value.size, until)
+        return True  # one that is too large takes away what was there, too
 
     def drop(self, key: Any) -> None:
         """Keep it no longer."""
@@ -66,9 +67,9 @@ class Shelf:
         """Do as `get`."""
         return self.get(key)
 
-    async def aput(self, key: Any, kept: Kept[Any]) -> None:
+    async def aput(self, key: Any, kept: Kept[Any]) -> bool:
         """Do as `put`."""
-        self.put(key, kept)
+        return self.put(key, kept)
 
     async def adrop(self, key: Any) -> None:
         """Do as `drop`."""

@@ -1,6 +1,7 @@
 """What is kept of a cluster is what its nodes hold, also while the cluster changes."""
 
 import os
+import re
 import time
 from collections.abc import Iterator
 
@@ -8,7 +9,9 @@ import pytest
 
 from redis_optimizer.cache import TieredCache
 from tests.cluster import Cluster, ClusterNode, cluster, failover
+from tests.security.test_acl import RULES
 from tests.servers import wait_until
+from tests.tasks.processes import ROOT
 
 from .caches import QUICK, is_kept, wait_dropped
 from .clusters import (
@@ -119,6 +122,29 @@ class TestCoherence:
         wait_until(lambda: cache.stats()["coherence"] == "tracking", PATIENT)
         warnings = [each for each in caplog.records if each.levelname == "WARNING"]
         assert ["CLUSTER INFO" in each.getMessage() for each in warnings] == [True]
+
+
+def test_the_rules_of_the_pages_are_enough(nodes: Cluster, user: dict[str, str]) -> None:
+    page = (ROOT / "docs" / "cluster.rst").read_text()
+    rules = [*RULES, *re.findall(r"^ +ACL SETUSER (.+)$", page, re.MULTILINE)]
+    name = user["USERNAME"]
+    for node in nodes.living:
+        for rule in rules:
+            if rule.startswith("cache "):
+                node.ask("ACL", "SETUSER", name, *rule.split()[1:])
+    own = {"prefix": "shop", "USERNAME": name, "PASSWORD": "cache-password"}
+    cache = clustered(nodes, **own)
+    wait_until(lambda: cache.stats()["coherence"] == "tracking", PATIENT)
+    cache.set_many(MANY)
+    assert cache.get_many(MANY) == MANY
+    final = cache.make_key("k1")
+    target = next(node for node in nodes.primaries() if node is not nodes.owner(final))
+    move = nodes.move(final, target, then=False)
+    move.carry()  # who asks for it now is sent on by ASK
+    assert cache.client.get("k1") == MANY["k1"]
+    cache.set("k1", "mine")
+    move.end()
+    assert cache.get("k1") == "mine"
 
 
 # pytest's own watchdog is a thread.

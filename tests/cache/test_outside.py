@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import redis
 from asgiref.sync import sync_to_async
+from celery.exceptions import SoftTimeLimitExceeded
 from django.core.cache import caches
 from django.core.exceptions import ImproperlyConfigured
 from django.test import override_settings
@@ -135,6 +136,25 @@ def test_get_or_set_returns_such_a_value_as_well(url: str, mode: str) -> None:
     assert cache.get_or_set("k", Unpicklable("made")).text == "made"
     settle(cache)
     assert cache.get_or_set("k", Unpicklable("other")).text == "made"
+
+
+def test_a_time_limit_of_celery_is_not_taken_for_that(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = tiered(url)
+    cache.set("k", [1])
+    settle(cache)
+
+    def end(*args: Any) -> None:
+        raise SoftTimeLimitExceeded
+
+    for name in ("redis_optimizer.cache.tier.freeze", "redis_optimizer.cache.loading.freeze"):
+        with monkeypatch.context() as patched:
+            patched.setattr(name, end)
+            with pytest.raises(SoftTimeLimitExceeded):
+                cache.get_or_set("k", "other")
+        assert cache.tier.store._leases == {}
+        cache.tier.store.clear()
 
 
 def test_a_value_that_cannot_be_written_raises_as_in_django_redis(cache: TieredCache) -> None:

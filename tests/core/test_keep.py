@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from celery.exceptions import SoftTimeLimitExceeded
 
 from redis_optimizer.core.keep import Keeper
 from redis_optimizer.core.kept import Found, Kept, Made, State
@@ -34,9 +35,10 @@ class Place:
         self.reads += 1
         return self.kept.get(key)
 
-    def put(self, key: Any, kept: Kept[Any]) -> None:
+    def put(self, key: Any, kept: Kept[Any]) -> bool:
         self.on_put()
         self.kept[key] = kept
+        return True
 
     def drop(self, key: Any) -> None:
         self.kept.pop(key, None)
@@ -45,9 +47,9 @@ class Place:
         await asyncio.sleep(0)
         return self.get(key)
 
-    async def aput(self, key: Any, kept: Kept[Any]) -> None:
+    async def aput(self, key: Any, kept: Kept[Any]) -> bool:
         await asyncio.sleep(0)
-        self.put(key, kept)
+        return self.put(key, kept)
 
     async def adrop(self, key: Any) -> None:
         await asyncio.sleep(0)
@@ -407,3 +409,55 @@ class TestRenewal:
         keeper.reset()  # what a child does
         ask("b")
         assert len(begun) == 2
+
+
+async def test_what_a_cancelled_load_still_puts_there_does_not_stay(
+    keeper: Keeper[Any], place: Place
+) -> None:
+    """Somebody may have dropped the key before it arrived."""
+    putting, goes_on, ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def aput(key: Any, kept: Kept[Any]) -> bool:
+        putting.set()
+        await goes_on.wait()
+        return place.put(key, kept)
+
+    async def adrop(key: Any) -> None:
+        place.drop(key)
+        if place.kept == {} and goes_on.is_set():
+            ended.set()
+
+    place.aput, place.adrop = aput, adrop  # type: ignore[method-assign]
+
+    async def make() -> Made[str]:
+        return Made("old", 60)
+
+    load = asyncio.create_task(keeper.aget("k", make))
+    await putting.wait()
+    load.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await load
+    await keeper.adrop("k")
+    goes_on.set()
+    async with asyncio.timeout(PATIENCE):
+        await ended.wait()
+    assert place.kept == {}
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_a_time_limit_of_celery_is_no_failure_of_the_load(
+    place: Place, caplog: pytest.LogCaptureFixture, is_async: bool
+) -> None:
+    keeper: Keeper[Any] = Keeper(place, name="thing", stale_for=60)
+    keeper.get("k", lambda: Made("old", 1))
+    place.time += 2
+
+    def make() -> Made[Any]:
+        raise SoftTimeLimitExceeded
+
+    async def amake() -> Made[Any]:
+        raise SoftTimeLimitExceeded
+
+    with pytest.raises(SoftTimeLimitExceeded):
+        asyncio.run(keeper.aget("k", amake)) if is_async else keeper.get("k", make)  # type: ignore[unused-coroutine]
+    assert caplog.text == ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import threading
 import time
@@ -12,7 +13,14 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from asgiref.sync import ThreadSensitiveContext, iscoroutinefunction, sync_to_async
+import redis
+from asgiref.sync import (
+    ThreadSensitiveContext,
+    async_to_sync,
+    iscoroutinefunction,
+    sync_to_async,
+)
+from celery.exceptions import SoftTimeLimitExceeded
 from django.conf import settings
 from django.core.cache import caches
 from django.test import override_settings
@@ -274,6 +282,21 @@ class TestDown:
 
         assert [await number() for _ in range(3)] == [1, 2, 3]
 
+    @pytest.mark.parametrize("name", ["get", "set"])
+    def test_a_time_limit_of_celery_is_none(
+        self, monkeypatch: pytest.MonkeyPatch, name: str
+    ) -> None:
+        @cached(60, cache="plain")
+        def number() -> int:
+            return 1
+
+        def end(*args: Any) -> None:
+            raise SoftTimeLimitExceeded
+
+        monkeypatch.setattr(caches["plain"], name, end)
+        with pytest.raises(SoftTimeLimitExceeded):
+            number()
+
     def test_but_who_wants_a_result_gone_is_told(self) -> None:
         @cached(60, cache="down")
         def number() -> int:
@@ -281,6 +304,37 @@ class TestDown:
 
         with pytest.raises(Exception, match="Connection"):
             number.invalidate()
+
+    @pytest.mark.parametrize("is_ignored", [False, True])
+    @pytest.mark.parametrize("is_async", [False, True])
+    def test_a_refresh_that_cannot_be_kept_takes_the_old_result_away(
+        self, settings: Any, admin: redis.Redis, is_async: bool, is_ignored: bool
+    ) -> None:
+        ignoring = {"OPTIONS": {"IGNORE_EXCEPTIONS": is_ignored}}
+        settings.CACHES = {"plain": settings.CACHES["plain"] | ignoring}
+        calls.clear()
+        if is_async:
+
+            @cached(60, cache="plain")
+            async def anumber() -> int:
+                return next(numbers)
+
+            number, refresh = async_to_sync(anumber), async_to_sync(anumber.refresh)
+        else:
+
+            @cached(60, cache="plain")
+            def snumber() -> int:
+                return next(numbers)
+
+            number, refresh = snumber, snumber.refresh  # type: ignore[assignment]
+        numbers = itertools.count(1)
+        assert [number(), number()] == [1, 1]
+        admin.execute_command("ACL", "SETUSER", "default", "-set")  # as a full memory does
+        try:
+            assert refresh() == 2
+        finally:
+            admin.execute_command("ACL", "SETUSER", "default", "+set")
+        assert [number(), number()] == [3, 3]
 
     def test_an_old_result_is_returned_instead_of_an_error(self) -> None:
         outcomes: list[Any] = [["a"], ValueError("no"), ValueError("no")]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 
 import pytest
+from asgiref.sync import async_to_sync
 from django.test import AsyncClient, Client, override_settings
 
 from redis_optimizer.decorators import cached
@@ -61,6 +63,30 @@ def test_each_call_runs_the_function_while_it_is_off() -> None:
     assert [count(), count.refresh()] == [2, 3]
     switch(True, 2.0)
     assert count() == count()
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_a_refresh_while_it_is_off_is_no_less_one(is_async: bool) -> None:
+    numbers = itertools.count(1)
+    if is_async:
+
+        @cached(60, cache="plain")
+        async def acount() -> int:
+            return next(numbers)
+
+        count, refresh = async_to_sync(acount), async_to_sync(acount.refresh)
+    else:
+
+        @cached(60, cache="plain")
+        def scount() -> int:
+            return next(numbers)
+
+        count, refresh = scount, scount.refresh  # type: ignore[assignment]
+    assert count() == 1
+    switch(False, 1.0)
+    assert refresh() == 2
+    switch(True, 2.0)
+    assert [count(), count()] == [3, 3]
 
 
 def test_a_verdict_is_not_remembered_while_it_is_off() -> None:

@@ -111,9 +111,9 @@ def test_staff_are_known_again_ten_seconds_after_one_read_that_failed(
     time = 0.0
     monkeypatch.setattr(known, "now", lambda: time)
     with connect(sessions) as admin:
-        admin.acl_setuser("default", commands=["-get"])
+        admin.execute_command("ACL", "SETUSER", "default", "-get")
         assert client.get(url).content == b"public"
-        admin.acl_setuser("default", commands=["+get"])
+        admin.execute_command("ACL", "SETUSER", "default", "+get")
     time = 9.9
     assert client.get(url).content == b"public"
     time = 10.0

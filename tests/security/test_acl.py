@@ -282,7 +282,12 @@ def test_the_operator(tmp_path: Path, ruled: EmbeddedServer, root: redis.Redis) 
     for n in range(9):
         meta = {"status": "SUCCESS", "task_id": str(n), "name": "t", "date_done": "2026-01-01"}
         root.set(f"celery-task-meta-{n}", json.dumps(meta))
+    # A job that waits in a worker until it is due.
+    waiting = {"headers": {"task": "t", "eta": "2099-01-01T00:00:00+00:00"}}
+    root.hset("unacked", "a", json.dumps([waiting, "celery", "celery"]))
+    root.zadd("unacked_index", {"a": 1})
     with nothing_refused(root):
+        web.produce('import django.core.management as m; m.call_command("redis_optimizer_prune")')
         operator.produce(OPERATOR)
     assert (root.llen("celery.batches"), root.llen("celery")) == (0, 3)
     assert sum(root.ttl(f"celery-task-meta-{n}") > 0 for n in range(9)) == 4
