@@ -1,6 +1,7 @@
 """The outbox of this process: what goes into it, and how it is sent."""
 
 import asyncio
+import threading
 from dataclasses import replace
 from math import inf
 from typing import Any, Final
@@ -53,22 +54,29 @@ SIDE_BY_SIDE: Final = 1_000
 SIDE_BY_SIDE_BYTES: Final = 4 * 1024**2
 
 _current: Outbox | None = None
+_making = threading.RLock()  # a finalizer that the GC runs inside may send a job
 
 
 def outbox() -> Outbox:
     """Return the outbox of this process."""
+    return _current if _current is not None else _make()
+
+
+def _make() -> Outbox:
     global _current
-    if _current is None:
-        settings = get_settings()
-        _current = Outbox(
-            _dispatch,
-            max_jobs=settings.MAX_BUFFERED,
-            max_bytes=settings.MAX_BUFFERED_BYTES,
-            started=_watch_exits,
-            flushed=_note_flushed,
-            failed=counter.fail,
-        )
-    return _current
+    settings = get_settings()
+    made = Outbox(
+        _dispatch,
+        max_jobs=settings.MAX_BUFFERED,
+        max_bytes=settings.MAX_BUFFERED_BYTES,
+        started=_watch_exits,
+        flushed=_note_flushed,
+        failed=counter.fail,
+    )
+    with _making:  # whoever comes second takes that of the first, which may hold jobs by now
+        if _current is None:
+            _current = made
+        return _current
 
 
 def is_pending() -> bool:
@@ -259,8 +267,8 @@ def _resume() -> None:
 
 def _forget() -> None:
     """Start anew in a forked child: what waits is the parent's, and so is its thread."""
-    global _current
-    _current = None
+    global _current, _making
+    _current, _making = None, threading.RLock()
 
 
 around_fork(before=_hold, after_in_parent=_resume, after_in_child=_forget)

@@ -3,15 +3,17 @@
 A contract test holds each of it: ``tests/contracts/test_kombu.py``.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from copy import deepcopy
 from typing import Any, Final, TypeVar
 from weakref import WeakKeyDictionary
 
 import redis
 from celery import Celery
 from kombu import Producer, Queue
-from kombu.exceptions import OperationalError
+from kombu.exceptions import ChannelError, OperationalError
 from kombu.utils.json import dumps
 
 from redis_optimizer.connections import counting
@@ -35,6 +37,8 @@ LPUSH_VALUES: Final = 1_000
 
 RETRIES: Final = 1
 """Attempts after a lost connection, which may be no more than one that the server had closed."""
+
+RETRY_OPTIONS: Final = ("max_retries", "interval_start", "interval_step", "interval_max")
 
 DEFAULT_VISIBILITY_TIMEOUT: Final = 3600.0  # seconds: that of kombu's Redis transport
 
@@ -111,8 +115,8 @@ class Capture(Producer):
                 body=body,
                 content_type=content_type,
                 content_encoding=content_encoding,
-                headers=headers,
-                properties=properties,
+                headers=_copied(headers),
+                properties=_copied(properties),
                 exchange=exchange,
                 routing_key=routing_key,
                 priority=_as_number(priority),
@@ -120,6 +124,14 @@ class Capture(Producer):
                 size=len(body) + len(about),
             )
         )
+
+
+def _copied(values: dict[str, Any]) -> dict[str, Any]:
+    """Return what a site may change before it is sent, as it is now."""
+    return {
+        name: deepcopy(value) if value and isinstance(value, dict | list) else value
+        for name, value in values.items()
+    }
 
 
 class PartlySent(OperationalError):
@@ -156,9 +168,25 @@ def send(app: Celery, messages: Sequence[Message]) -> None:
 
     Raises:
         kombu.exceptions.OperationalError: when the broker cannot be reached.
-        PartlySent: when it refuses what goes to some of its lists.
+        PartlySent: when it refuses what goes to some of its lists, or was lost amid them.
     """
-    ensure(app, lambda producer: _publish_all(app, producer, messages))
+    singly = _Singly(app, messages)
+
+    def act(producer: Any) -> None:
+        channel = producer.channel
+        if hasattr(channel, "create_publish_batch") and channel.supports_batch_publish:
+            _publish_all(app, producer, messages)
+        else:
+            singly.go_on(producer)
+
+    try:
+        ensure(app, act)
+    except PartlySent:
+        raise
+    except OperationalError as error:
+        if not singly.sent:
+            raise
+        raise PartlySent(singly.sent, singly.unsent) from error
 
 
 def ensure(app: Celery, act: Callable[[Any], T]) -> T:
@@ -172,7 +200,7 @@ def ensure(app: Celery, act: Callable[[Any], T]) -> T:
         kombu.exceptions.OperationalError: when the broker cannot be reached, or refuses.
     """
     producer: Any
-    with _pooled_producer(app) as producer:
+    with _ready_producer(app) as producer:
         ensured: Callable[[], T] = producer.connection.ensure(
             producer, lambda: act(producer), max_retries=RETRIES, interval_start=0
         )
@@ -193,7 +221,7 @@ def broker_client(app: Celery) -> "Iterator[redis.Redis | None]":
         kombu.exceptions.OperationalError: when the broker cannot be reached, in the block as well.
     """
     producer: Any
-    with _pooled_producer(app) as producer:
+    with _ready_producer(app) as producer:
         connection = producer.connection
         with connection._reraise_as_library_errors():
             if connection.transport.driver_type != "redis":
@@ -202,6 +230,21 @@ def broker_client(app: Celery) -> "Iterator[redis.Redis | None]":
             with producer.channel.conn_or_acquire() as client:
                 # kombu's own puts `global_keyprefix` before the keys of some commands only.
                 yield redis.Redis(connection_pool=client.connection_pool)
+
+
+@contextmanager
+def _ready_producer(app: Celery) -> Iterator[Any]:
+    """Lend a pooled producer that connects as often as Celery would publish.
+
+    kombu goes by these options when it connects, and by ones with longer waits where nobody has
+    set them: its own `publish` does, but for the one that captures.
+    """
+    with _pooled_producer(app) as producer:
+        policy = app.conf.task_publish_retry_policy or {}
+        producer.connection.transport_options.update(
+            {name: policy[name] for name in RETRY_OPTIONS if name in policy}
+        )
+        yield producer
 
 
 def _pooled_producer(app: Celery) -> Any:
@@ -285,12 +328,51 @@ class _Fold:
         }
 
 
+class _Singly:
+    """Send messages one by one, and none a second time that the broker has taken.
+
+    Args:
+        app: Whose broker.
+        messages: In the order in which they are to arrive.
+    """
+
+    def __init__(self, app: Celery, messages: Sequence[Message]) -> None:
+        self._app = app
+        self._left = deque(messages)
+        self.sent: list[Message] = []
+        self._refused: list[Message] = []
+        self._reason: Exception | None = None
+
+    @property
+    def unsent(self) -> list[Message]:
+        """Return those that were refused, and those whose turn has not come."""
+        return [*self._refused, *self._left]
+
+    def go_on(self, producer: Any) -> None:
+        """Send those that are left: what it was at when the connection was lost first.
+
+        Raises:
+            Exception: what the broker says of the first that it refuses, if it takes none.
+            PartlySent: it takes others.
+        """
+        while self._left:
+            message = self._left[0]
+            try:
+                _publish(self._app, producer, message)
+                taken = self.sent
+            except (redis.ResponseError, ChannelError) as error:
+                self._reason = self._reason or error
+                taken = self._refused
+            taken.append(self._left.popleft())
+        if self._reason is None:
+            return
+        if not self.sent:
+            raise self._reason
+        raise PartlySent(self.sent, self.unsent) from self._reason
+
+
 def _publish_all(app: Celery, producer: Any, messages: Sequence[Message]) -> None:
     channel = producer.channel
-    if not (hasattr(channel, "create_publish_batch") and channel.supports_batch_publish):
-        for message in messages:
-            _publish(app, producer, message)
-        return
     fold = _Fold()
     refused: dict[int, Exception] = {}
     closed: dict[tuple[str, str], Exception] = {}  # queues that are not asked again for each

@@ -96,6 +96,7 @@ class Outbox:
         self._awaiting = 0  # those who wait for jobs to be gone
         self.is_closing = False
         self._is_closed = False
+        self._is_alone = False  # without a thread
 
     def __len__(self) -> int:
         return len(self._shelf.jobs)
@@ -162,8 +163,8 @@ class Outbox:
             kind: Which.
             wait: False leaves it to the thread, for a caller that must not block.
         """
-        if self._is_closed:
-            if not self.flush([kind], force=True):
+        if self._is_closed or self._is_alone:
+            if not self.flush([kind], force=True) and self._is_closed:
                 self._give_up()
             return
         with self._lock:
@@ -296,8 +297,11 @@ class Outbox:
         self._thread = threading.Thread(target=self._run, name="redis_optimizer.jobs", daemon=True)
         try:
             self._thread.start()
-        except RuntimeError:  # the interpreter shuts down: jobs are sent by who calls for them
-            self._is_closed = True
+            self._is_alone = False
+        except RuntimeError as error:  # until there is one, jobs are sent by who calls for them
+            self._thread = None
+            self._is_alone = True
+            self._is_closed |= "shutdown" in str(error)  # of the interpreter: there will be none
         if not self._has_started:
             self._has_started = True
             self._started()

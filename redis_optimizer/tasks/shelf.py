@@ -80,8 +80,12 @@ class Shelf:
         self._forget_keys(batch)  # from here on, a call like one of them may be one too late
 
     def give_back(self, kind: Kind, buffer: JobBuffer[Message], taken: Taken) -> None:
-        """Put jobs back that could not leave, into the buffer that they came from: they are due."""
-        self.buffers.setdefault(kind, buffer).give_back(taken)
+        """Put jobs back that could not leave, into the buffer that they came from: they are due.
+
+        Those of other kinds are first next time: the broker may refuse this one alone, for good.
+        """
+        self.buffers[kind] = self.buffers.pop(kind, buffer)
+        self.buffers[kind].give_back(taken)
         for id, message, _ in taken:
             if key := message.headers.get(DEDUP_HEADER):
                 self.keys.setdefault(key, id)

@@ -2,14 +2,16 @@
 
 import inspect
 from typing import Any
+from unittest import mock
 
 import pytest
 from celery import Celery
 from kombu import Producer
+from kombu.exceptions import OperationalError
 from kombu.transport import redis as transport
 
 from redis_optimizer.embedded import EmbeddedServer
-from redis_optimizer.tasks.kombu import DEFAULT_VISIBILITY_TIMEOUT
+from redis_optimizer.tasks.kombu import DEFAULT_VISIBILITY_TIMEOUT, ensure
 
 
 @pytest.fixture
@@ -164,3 +166,17 @@ def test_a_message_that_was_taken_is_noted_first_and_remembered_then(app: Celery
     assert "self._delivered.clear()" in inspect.getsource(transport.QoS.restore_unacked)
     assert "self.connection.client" in inspect.getsource(transport.Channel._connparams)
     assert "restore_by_tag" in inspect.getsource(transport.QoS.reject)
+
+
+def test_a_connection_is_made_as_often_as_celery_would_publish() -> None:
+    """Without a word it would be tried at once, after 2 s and after 6."""
+    app = Celery("nowhere", broker="redis://127.0.0.1:1/0", set_as_current=False)
+    app.conf.task_publish_retry_policy = {
+        **{"max_retries": 2, "interval_start": 0},
+        **{"interval_step": 0.01, "interval_max": 1},
+    }
+    waits: list[float] = []
+    with mock.patch("kombu.utils.functional.sleep", waits.append), pytest.raises(OperationalError):
+        ensure(app, lambda producer: producer.channel)
+    assert 0 < sum(waits) < 1
+    app.close()

@@ -12,13 +12,14 @@ from asgiref.sync import sync_to_async
 from celery import Celery, chord, current_app, group
 from celery.signals import before_task_publish
 from django.test import override_settings
+from kombu.transport import redis as transport
 
 from redis_optimizer.embedded import EmbeddedServer
 from redis_optimizer.tasks import OptimizedTask, batch, batching
 from redis_optimizer.tasks.block import Batch
 from redis_optimizer.tasks.counts import counter
 from tests.servers import wait_until
-from tests.tasks.queues import envelopes, ids
+from tests.tasks.queues import envelopes, ids, messages
 
 LONG = 3600.0
 
@@ -105,6 +106,68 @@ def test_what_a_queue_refuses_is_tried_again_alone(
     admin.delete("other")
     wait_until(lambda: ids(admin, "other") == [results[1].id])
     assert ids(admin) == taken
+
+
+def test_what_a_queue_refuses_holds_up_no_other(plain: Any, admin: redis.Redis) -> None:
+    admin.set("other", "no list")
+    with batch():
+        plain.apply_async(queue="other")
+    for _ in range(3):
+        failures = counter.totals()["failures"]
+        wait_until(lambda f=failures: counter.totals()["failures"] > f)  # it is waited for again
+        with batch():
+            result = plain.delay()
+        wait_until(lambda r=result: r.id in ids(admin))
+    assert batching.count() == 1
+    admin.delete("other")
+    wait_until(lambda: batching.count() == 0)
+
+
+@pytest.mark.parametrize("is_lost", [False, True])
+def test_one_by_one_nothing_is_sent_twice(
+    server: EmbeddedServer, admin: redis.Redis, monkeypatch: pytest.MonkeyPatch, is_lost: bool
+) -> None:
+    """As with a kombu before 5.7, or another broker than Redis."""
+    app = Celery("singly", broker=server.url, set_as_current=False)
+    app.conf.broker_transport_options = {"retry_on_timeout": True}
+
+    @app.task(shared=False, ignore_result=True)
+    def plain() -> None: ...
+
+    admin.set("other", "no list")
+    put, losses = transport.Channel._put, [redis.ConnectionError("lost")] * is_lost
+
+    def lose(channel: Any, queue: str, message: Any, **options: Any) -> None:
+        if losses and admin.llen("celery"):
+            raise losses.pop()
+        put(channel, queue, message, **options)
+
+    monkeypatch.setattr(transport.Channel, "_put", lose)
+    with batch(app=app):
+        results = [plain.delay(), plain.apply_async(queue="other"), plain.delay(), plain.delay()]
+    taken = [results[place].id for place in (0, 2, 3)]
+    failures = counter.totals()["failures"]
+    wait_until(lambda: counter.totals()["failures"] > failures + 1)
+    assert ids(admin) == taken
+    admin.delete("other")
+    wait_until(lambda: ids(admin, "other") == [results[1].id])
+    assert ids(admin) == taken
+    batching.outbox().close(0)
+    batching._forget()
+    app.close()
+
+
+def test_what_a_call_was_given_is_sent_though_it_is_changed_meanwhile(
+    plain: Any, admin: redis.Redis
+) -> None:
+    audit = {"who": ["ann"]}
+    with batch():
+        plain.apply_async(headers={"audit": audit})
+        audit["who"].append("bob")
+        plain.apply_async(headers={"audit": audit})
+        audit.clear()
+    told = [message["headers"]["audit"] for message in messages(admin)]
+    assert told == [{"who": ["ann"]}, {"who": ["ann", "bob"]}]
 
 
 def test_batched_calls_leave_in_their_envelopes(batched: Any, admin: redis.Redis) -> None:

@@ -3,6 +3,7 @@
 import logging
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from typing import Any
 
@@ -13,8 +14,8 @@ from kombu.exceptions import OperationalError
 
 from redis_optimizer.core import buffer
 from redis_optimizer.signals import jobs_lost
+from redis_optimizer.tasks import batching, shelf
 from redis_optimizer.tasks import outbox as outbox_module
-from redis_optimizer.tasks import shelf
 from redis_optimizer.tasks.kinds import DEDUP_HEADER, Kind, Terms
 from redis_optimizer.tasks.kombu import PartlySent
 from redis_optimizer.tasks.message import Message
@@ -623,3 +624,42 @@ def test_the_start_is_told_once(broker: Broker) -> None:
     outbox = Outbox(broker, max_jobs=9, max_bytes=10**6, started=lambda: starts.append(print))
     fill(outbox, "ab")
     assert len(starts) == 1
+
+
+def test_a_thread_that_cannot_be_had_once_is_had_later(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The container is at its limit of processes for a moment."""
+    outbox = Outbox(broker, max_jobs=100, max_bytes=10**6)
+
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", refuse)
+        fill(outbox, "a")
+    assert broker.sent == [["a"]]  # by who called for it
+    broker.refuses = True
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", refuse)
+        fill(outbox, "b")
+    assert len(outbox) == 1
+    fill(outbox, "c")  # now there is one
+    broker.refuses = False
+    wait_until(lambda: len(outbox) == 0)
+    assert sorted(chain(*broker.sent)) == ["a", "b", "c"]
+
+
+def test_two_threads_that_call_first_have_one_outbox(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = threading.Barrier(2)
+
+    class Late(Outbox):
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **options)
+            made.wait(60)
+
+    monkeypatch.setattr(batching, "_current", None)
+    monkeypatch.setattr(batching, "Outbox", Late)
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(lambda _: batching.outbox(), range(2))
+    assert first is second is batching.outbox()
