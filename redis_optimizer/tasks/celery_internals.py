@@ -3,6 +3,7 @@
 A contract test holds each of it: ``tests/contracts/test_celery.py``.
 """
 
+import sys
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ __all__ = [
     "channel_client",
     "close_when_lost",
     "consuming_channel",
+    "current_greenlet",
     "dump_models",
     "extend_rows",
     "filter_queues",
@@ -153,6 +155,15 @@ def extend_rows(backend: Any, extend: Callable[[dict[str, Any], Any], None]) -> 
         return row
 
     backend._get_extended_properties = extended
+
+
+def current_greenlet() -> Any:
+    """Return the greenlet that runs this, as the pools of gevent and eventlet make them.
+
+    Both are of the library ``greenlet``, and have a ``kill()`` that waits until they have ended.
+    """
+    library = sys.modules.get("greenlet")
+    return library.getcurrent() if library else None
 
 
 def dump_models(

@@ -10,6 +10,7 @@ from math import ceil
 from time import monotonic
 from typing import Any, Final
 
+from redis_optimizer.tasks.celery_internals import current_greenlet
 from redis_optimizer.tasks.hold import Hold
 from redis_optimizer.tasks.kombu import send
 from redis_optimizer.tasks.opened import JobMessage, OpenEnvelope, Unit
@@ -54,6 +55,7 @@ class Feed:
         self._consumer = consumer
         self._app = consumer.app
         self._is_green = consumer.hub is None and consumer.pool.is_green
+        self._greenlet: Any = None  # that pumps now
         self._start = start
         self._pace = Pace()
         self._hold = Hold()
@@ -163,6 +165,10 @@ class Feed:
     def close(self) -> None:
         """Hand nothing over any more, and the jobs that Celery does not have yet back."""
         self.is_open = False
+        if self._greenlet is not None:
+            # It waits for a place in the pool, and would find one when the pool has ended. What it
+            # has in hand is handed back with all that is not done with then.
+            self._greenlet.kill()
         self.hand_back()
         self._records.save()
 
@@ -286,10 +292,15 @@ class Feed:
         if self._consumer.hub:
             self.pump()
         elif self._is_green:
+            if self._is_pumping:
+                return
+            self._greenlet = current_greenlet()
             try:
                 self.pump()
             except Exception:  # nobody else says so in the log
                 logger.exception("Jobs of envelopes could not be handed to the pool")
+            finally:
+                self._greenlet = None
         else:
             self._wake()
 

@@ -6,6 +6,7 @@
 import functools
 import inspect
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from typing import Any
 
 import celery
@@ -22,6 +23,7 @@ from kombu import Connection, Queue
 from redis_optimizer.embedded import EmbeddedServer
 from redis_optimizer.tasks.celery_internals import (
     channel_client,
+    current_greenlet,
     filter_queues,
     has_own_tracer,
     is_waiting,
@@ -36,6 +38,7 @@ from tests.tasks.conftest import make_site
 from tests.tasks.processes import Site
 
 __all__ = ["make_site"]
+from tests.missing import go_without
 
 
 @pytest.fixture
@@ -232,3 +235,16 @@ def test_a_channel_begins_a_wait_by_a_method_and_reads_its_answer_by_a_reference
     assert "channel._brpop_start()" in inspect.getsource(transport.MultiChannelPoller)
     assert "'BRPOP': self._brpop_read" in inspect.getsource(transport.Channel.__init__)
     assert "self._brpop_read()" in inspect.getsource(transport.Channel.close)
+
+
+def test_what_the_timer_of_greenlets_runs_can_be_killed() -> None:
+    if find_spec("gevent") is None:
+        go_without("gevent is not installed: it comes with the extra [test]")
+    from celery.concurrency.gevent import Timer
+
+    found: list[Any] = []
+    timer = Timer()
+    entry: Any = timer.call_after(0, lambda: found.append(current_greenlet()))
+    entry.join(60)
+    assert found == [entry]
+    entry.kill()
