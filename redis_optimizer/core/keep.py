@@ -8,14 +8,14 @@ import logging
 import threading
 import weakref
 from collections.abc import Awaitable, Callable, Hashable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from math import inf
 from typing import Any, Final, Generic, TypeVar
 
 from redis_optimizer.core.flight import Flights
 from redis_optimizer.core.forks import around_fork
 from redis_optimizer.core.kept import Found, Kept, Made, Place, State
-from redis_optimizer.core.limits import pass_time_limit
+from redis_optimizer.core.limits import errors_suppressed, pass_time_limit
 from redis_optimizer.core.underway import Underway
 
 __all__ = ["Keeper"]
@@ -203,7 +203,7 @@ class Keeper(Generic[T]):
                 self._note_stored(key)
                 # Dropped while it was being put there; or what is there is out of date.
                 if not is_current() or (supersedes and not is_there):
-                    with suppress(Exception):
+                    with errors_suppressed():
                         self.place.drop(where)
         return self._share(Found(made.value, State.MISS, is_shared=made.is_shared))
 
@@ -245,7 +245,7 @@ class Keeper(Generic[T]):
         is_there = await self.place.aput(where, self._wrap(made))
         self._note_stored(key)
         if not is_current() or (supersedes and not is_there):
-            with suppress(Exception):
+            with errors_suppressed():
                 await self.place.adrop(where)
 
     def _note_stored(self, key: Hashable) -> None:

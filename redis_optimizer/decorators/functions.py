@@ -3,11 +3,11 @@
 import functools
 import inspect
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any, ParamSpec, Protocol, TypeVar, cast
 
 from redis_optimizer.core.keep import Keeper
 from redis_optimizer.core.kept import Found, Made
+from redis_optimizer.core.limits import errors_suppressed
 from redis_optimizer.decorators.alias import AliasPlace, Box, Key
 from redis_optimizer.decorators.arguments import CallKey
 from redis_optimizer.decorators.background import run_in_thread
@@ -128,8 +128,9 @@ def _wrap(
 
     def refresh(*args: Any, **kwargs: Any) -> Any:
         if not (ttl and is_on("endpoints")):
-            with suppress(Exception):  # else it would be served when the part is on again
-                invalidate(*args, **kwargs)
+            if ttl:  # else it would be served when the part is on again
+                with errors_suppressed():
+                    invalidate(*args, **kwargs)
             return function(*args, **kwargs)
         key = key_of(args, kwargs)
         keeper.void(key)  # what a call under way has read may be what the caller has changed
@@ -165,8 +166,9 @@ def _wrap_coroutine(
 
     async def refresh(*args: Any, **kwargs: Any) -> Any:
         if not (ttl and is_on("endpoints")):
-            with suppress(Exception):
-                await invalidate(*args, **kwargs)
+            if ttl:
+                with errors_suppressed():
+                    await invalidate(*args, **kwargs)
             return await function(*args, **kwargs)
         key = await key_of(args, kwargs)
         keeper.void(key)

@@ -15,7 +15,7 @@ from celery.worker.state import all_total_count, revoked, task_ready, total_coun
 from celery.worker.state import requests as known_requests
 from kombu.utils.uuid import uuid
 
-from redis_optimizer.tasks.call import NOT_BEGUN, UNREADABLE, run_call
+from redis_optimizer.tasks.call import NEVER_RAN, NOT_BEGUN, UNREADABLE, run_call
 from redis_optimizer.tasks.feed import Feed
 from redis_optimizer.tasks.opened import Unit
 from redis_optimizer.tasks.parts import About
@@ -141,6 +141,8 @@ class BulkRequest(requests.Request):
         for index, outcome in outcomes.items():
             if outcome == NOT_BEGUN:
                 put_back.append(index)
+            elif outcome != UNREADABLE and outcome[0] == NEVER_RAN:
+                self._tell(index, "on_failure", outcome[1])
             elif outcome != UNREADABLE:
                 self._tell(index, "on_success", outcome)
             elif self._request(index):  # readable here: alone it meets what it would have met

@@ -20,6 +20,7 @@ from celery.app.trace import trace_task
 from celery.backends.base import DisabledBackend
 from celery.utils.serialization import get_pickleable_etype, get_pickleable_exception
 
+from redis_optimizer.core.limits import pass_time_limit
 from redis_optimizer.tasks.bulk import Call, Job, runs_together
 from redis_optimizer.tasks.celery_internals import has_own_tracer, receivers_of
 from redis_optimizer.tasks.counts import counter
@@ -36,6 +37,9 @@ logger = logging.getLogger(__name__)
 
 NOT_BEGUN: Final = "not begun"
 UNREADABLE: Final = "unreadable"
+
+NEVER_RAN: Final = 2
+"""In the place of "failed or not": it failed, and nobody has been told."""
 
 Outcome = tuple[int, Any, Any] | str
 """What Celery's tracer returns for one: failed or not, an ExceptionInfo or text, seconds; or one of
@@ -175,7 +179,11 @@ def _settle(
             ", ".join(succeeded),
         )
     if results:
-        for place, reason in _store(task, results).items():
+        try:
+            reasons = _store(task, results)
+        except Exception as error:  # a time limit: the function has run
+            reasons = dict.fromkeys(results, error)
+        for place, reason in reasons.items():
             if place not in outcomes or not outcomes[place][0]:
                 outcomes[place] = _failed(reason)  # as Celery's tracer has it
 
@@ -183,11 +191,13 @@ def _settle(
 def _note_started(task: Any, parts: Parts, jobs: Mapping[int, Job]) -> None:
     """Store that jobs have started, as the tracer does: it would do so when the call is over."""
     about = {"pid": os.getpid(), "hostname": parts.about.hostname}
-    started: dict[int, Result] = {
-        place: (job.id, about, states.STARTED, None, job.request)
-        for place, job in jobs.items()
-        if not _is_ignored(task, parts, place)
-    }
+    started: dict[int, Result] = {}
+    for place, job in jobs.items():
+        if not _is_ignored(task, parts, place):
+            try:
+                started[place] = job.id, about, states.STARTED, None, job.request
+            except Exception as error:  # it fails alone, when it is settled
+                pass_time_limit(error)
     if started:
         _store(task, started)
 
@@ -202,6 +212,7 @@ def _store(task: Any, results: Mapping[int, Result]) -> dict[int, Exception]:
             for identity, result, state, traceback, request in results.values():
                 task.backend.store_result(identity, result, state, traceback, request=request)
     except Exception as error:
+        pass_time_limit(error)
         logger.exception("Results of task %s could not be stored", task.name)
         errors = {result[0]: error for result in results.values()}
     for identity, reason in errors.items():
@@ -242,7 +253,9 @@ def _failed(error: Exception) -> Outcome:
 
 def _not_run(task: Any, error: Exception) -> Outcome:
     """Return the outcome of a job that its function has not had: it comes again, if it can."""
-    return UNREADABLE if task.acks_late else _failed(error)
+    if task.acks_late:
+        return UNREADABLE
+    return NEVER_RAN, _failed(error)[1], 0.0
 
 
 def _unsettled(task: Any, job: Job, error: Exception, has_run: bool) -> Outcome:

@@ -6,8 +6,7 @@ for good; those of processes end the worker, and each job that is sent again wou
 """
 
 import logging
-from functools import cache
-from typing import Any
+from typing import Any, Final
 
 from celery import signals
 
@@ -17,8 +16,10 @@ __all__ = ["settling"]
 
 logger = logging.getLogger(__name__)
 
+MADE: Final = "redis_optimizer_settling"
+"""The attribute of a class of requests that holds the one that settles."""
 
-@cache
+
 def settling(kind: Any) -> Any:
     """Return a class of requests that settle such jobs.
 
@@ -27,7 +28,15 @@ def settling(kind: Any) -> Any:
     """
     if hasattr(kind, "settles"):
         return kind
+    # Kept by the class itself: Celery makes others for each connection to the broker.
+    made = vars(kind).get(MADE)
+    if made is None:
+        made = _make(kind)
+        setattr(kind, MADE, made)
+    return made
 
+
+def _make(kind: Any) -> Any:
     class Settling(kind):  # type: ignore[misc]  # a request of Celery's, or the task's own
         __slots__ = ()  # else a request that is made cannot become one
         settles = True

@@ -17,6 +17,7 @@ from kombu.exceptions import ChannelError, OperationalError
 from kombu.utils.json import dumps
 
 from redis_optimizer.connections import counting
+from redis_optimizer.core.limits import pass_time_limit
 from redis_optimizer.tasks.message import Message
 
 __all__ = [
@@ -183,7 +184,8 @@ def send(app: Celery, messages: Sequence[Message]) -> None:
         ensure(app, act)
     except PartlySent:
         raise
-    except OperationalError as error:
+    except Exception as error:  # of any transport, which need not know it for one of the broker's
+        pass_time_limit(error)
         if not singly.sent:
             raise
         raise PartlySent(singly.sent, singly.unsent) from error

@@ -164,7 +164,7 @@ class Outbox:
             wait: False leaves it to the thread, for a caller that must not block.
         """
         if self._is_closed or self._is_alone:
-            if not self.flush([kind], force=True) and self._is_closed:
+            if not self.flush([kind], force=True, wait=wait) and self._is_closed:
                 self._give_up()
             return
         with self._lock:
@@ -227,6 +227,8 @@ class Outbox:
         """
         with self._lock:
             before = set(self._shelf.jobs)
+            if before:
+                self._ensure_thread()  # there may have been none to be had
             for buffer in self._shelf.buffers.values():
                 buffer.expect()
                 buffer.release(whole=True)
@@ -250,6 +252,11 @@ class Outbox:
             # The thread does it: a broker that hangs would hang the caller.
             self.is_closing = True
             self._shelf.hurry(CLOSING_RETRY)
+            if self._shelf.jobs:
+                self._ensure_thread()
+        if self._is_alone:
+            self.flush(force=True)
+        with self._lock:
             self._wake.notify_all()
             self._wake.wait_for(lambda: not self._shelf.jobs, timeout)
             self._is_closed = True

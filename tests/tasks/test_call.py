@@ -11,7 +11,7 @@ from celery.exceptions import Reject
 
 from redis_optimizer.tasks import Job
 from redis_optimizer.tasks.bulk import run_one
-from redis_optimizer.tasks.call import UNREADABLE
+from redis_optimizer.tasks.call import NEVER_RAN, UNREADABLE
 from tests.tasks.calls import do_nothing, job, make, own_app, run_jobs
 
 
@@ -269,7 +269,7 @@ def test_what_fails_before_the_function_runs_is_told_of_each_job(
     if acks_late:  # they come again, alone
         assert outcomes == {0: UNREADABLE, 1: UNREADABLE}
     else:
-        assert [failed for failed, _, _ in outcomes.values()] == [1, 1]
+        assert [failed for failed, _, _ in outcomes.values()] == [NEVER_RAN, NEVER_RAN]
 
 
 def test_a_direct_call_returns_and_raises(app: Celery) -> None:

@@ -1,5 +1,7 @@
 """Jobs that raise MemoryError, which Celery does not acknowledge."""
 
+import gc
+import weakref
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -84,3 +86,16 @@ def test_one_that_has_no_result_yet_is_sent_again() -> None:
     request.__class__ = settling(Kind)
     request.on_failure(None)
     assert request.told == [True]
+
+
+def test_what_settles_goes_with_the_class_that_it_is_of() -> None:
+    """Celery makes new ones for each connection to the broker."""
+
+    class Kind:
+        pass
+
+    assert settling(Kind) is settling(Kind) is settling(settling(Kind))
+    kept = weakref.ref(Kind)
+    del Kind
+    gc.collect()
+    assert kept() is None

@@ -133,6 +133,32 @@ def test_greenlets_need_no_turn_of_the_loop(green: Stage) -> None:
     assert not green.soon
 
 
+def test_a_greenlet_that_waits_for_a_place_as_the_worker_stops_starts_nothing(
+    green: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    class Greenlet:
+        def kill(self) -> None:
+            raise Killed  # in a pool, out of the wait for a place
+
+    monkeypatch.setattr("redis_optimizer.tasks.feed.current_greenlet", Greenlet)
+    green.open("a", 6)
+    start, green.feed._start = green.feed._start, lambda unit: green.feed.close()
+    green.jobs["a", 0].ack()
+    with pytest.raises(Killed):
+        green.timer.fire()
+    green.feed._start = start
+    green.feed.close()
+    for index in (1, 2, 3):
+        green.jobs["a", index].ack()
+    green.timer.fire()
+    assert len(green.started) == 4
+    green.feed.wind_up()
+    assert sorted(green.sent) == ["a4", "a5"]
+
+
 def test_a_greenlet_that_cannot_hand_over_says_so(
     green: Stage, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -10,6 +10,7 @@ from celery import states
 from django.db import Error, router, transaction
 from django_celery_results.models import TaskResult
 
+from redis_optimizer.core.limits import pass_time_limit
 from redis_optimizer.switches import is_on
 from redis_optimizer.tasks.celery_internals import extend_rows
 from redis_optimizer.tasks.results.counts import counter
@@ -91,6 +92,7 @@ class DatabaseBackend(CeleryDatabaseBackend):
             try:
                 self._store_apart(task_id, result, state, traceback, request)
             except Exception as error:
+                pass_time_limit(error)
                 errors[task_id] = error
                 if state in states.READY_STATES:
                     with contextlib.suppress(Exception):  # as likely as not: the database is away

@@ -17,6 +17,7 @@ from celery.exceptions import BackendStoreError
 from kombu.exceptions import EncodeError
 
 from redis_optimizer.connections import result_pool
+from redis_optimizer.core.limits import pass_time_limit
 from redis_optimizer.switches import is_on
 from redis_optimizer.tasks.results.counts import counter
 from redis_optimizer.tasks.results.retention import Retention, prefix_of, retention_of
@@ -154,6 +155,7 @@ class RedisBackend(CeleryRedisBackend):
             try:
                 records += self._encode_one(outcome)
             except Exception as error:
+                pass_time_limit(error)
                 errors[task_id] = error
                 if not isinstance(error, (EncodeError, BackendStoreError)):
                     continue
@@ -175,7 +177,8 @@ class RedisBackend(CeleryRedisBackend):
                 return {settled[record.key][0]: error for record in part}
             # Each waits for as long as the settings say.
             store = [partial(self.store_result, *settled[record.key]) for record in part]
-        except Exception:
+        except Exception as error:
+            pass_time_limit(error)
             # One of them: those that are stored by now stay as they are.
             store = [partial(self.ensure, self._send, ([record],)) for record in part]
         else:
@@ -185,6 +188,7 @@ class RedisBackend(CeleryRedisBackend):
             try:
                 store_one()
             except Exception as error:
+                pass_time_limit(error)
                 errors[settled[record.key][0]] = error
         return errors
 
