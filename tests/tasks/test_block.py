@@ -118,7 +118,7 @@ def test_what_a_queue_refuses_holds_up_no_other(plain: Any, admin: redis.Redis) 
         with batch():
             result = plain.delay()
         wait_until(lambda r=result: r.id in ids(admin))
-    assert batching.count() == 1
+    wait_until(lambda: batching.count() == 1)
     admin.delete("other")
     wait_until(lambda: batching.count() == 0)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from celery import Celery
-from celery.exceptions import Reject
+from celery.exceptions import Reject, SoftTimeLimitExceeded
 
 from redis_optimizer.tasks import Job
 from redis_optimizer.tasks.bulk import run_one
@@ -208,6 +208,34 @@ def test_where_started_cannot_be_stored_jobs_run(
     outcomes = run_jobs(job(app, 0), job(app, 1))
     assert (calls, stored) == ([2], ["SUCCESS", "SUCCESS"])
     assert [outcomes[place][0] for place in range(2)] == [0, 0]
+
+
+def test_a_time_limit_that_comes_before_the_function_ends_the_call(
+    app: Celery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+
+    def function(jobs: list[Job]) -> None:
+        calls.append(len(jobs))
+
+    task = make(app, function, ignore_result=False, track_started=True)
+
+    def store_many(results: Any) -> None:
+        raise SoftTimeLimitExceeded
+
+    monkeypatch.setattr(task.backend, "store_many", store_many, raising=False)
+    outcomes = run_jobs(job(app, 0), job(app, 1))
+    assert calls == []
+    assert [outcomes[place][0] for place in range(2)] == [NEVER_RAN] * 2
+
+
+def test_one_that_comes_as_results_are_stored_lets_nothing_run_again(
+    app: Celery, refuse: Any
+) -> None:
+    task = make(app, do_nothing, ignore_result=False, acks_late=True)
+    refuse(task, "store_many", SoftTimeLimitExceeded())
+    outcomes = run_jobs(job(app, 0), job(app, 1))
+    assert [outcomes[place][0] for place in range(2)] == [1, 1]
 
 
 def test_what_before_start_keeps_from_running_does_not(

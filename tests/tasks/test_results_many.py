@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import redis
 from celery import Celery, states
+from celery.exceptions import SoftTimeLimitExceeded
 
 from tests.tasks.results import KEPT, context, counted, lasting, make_app, state, store
 
@@ -122,3 +123,18 @@ def test_with_always_retry_it_lasts_until_the_server_is_back(
     monkeypatch.setattr(app.backend, "_script", break_first)
     app.backend.store_many([(job, 1, states.SUCCESS, None, context(job)) for job in "ab"])
     assert [state(app, job) for job in "ab"] == ["SUCCESS", "SUCCESS"]
+
+
+def test_a_time_limit_is_no_failure_of_the_server(
+    app: Celery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def end(*args: Any) -> Any:
+        asked.append(args)
+        raise SoftTimeLimitExceeded
+
+    monkeypatch.setattr(app.backend, "_script", end)
+    with pytest.raises(SoftTimeLimitExceeded):
+        app.backend.store_many([(job, 1, states.SUCCESS, None, context(job)) for job in "ab"])
+    assert len(asked) == 1  # nor is each tried by itself
