@@ -188,15 +188,20 @@ def test_started_is_stored_of_each_before_the_call(
     assert states(app, 3) == [("SUCCESS", None), ("SUCCESS", None), ("PENDING", None)]
 
 
-def test_where_started_cannot_be_stored_jobs_run(
-    app: Celery, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    calls = []
+def make_counting(app: Celery, **options: Any) -> tuple[Any, list[int]]:
+    """Return a bulk task, and how many jobs each of its calls had."""
+    calls: list[int] = []
 
     def function(jobs: list[Job]) -> None:
         calls.append(len(jobs))
 
-    task = make(app, function, ignore_result=False, track_started=True)
+    return make(app, function, **options), calls
+
+
+def test_where_started_cannot_be_stored_jobs_run(
+    app: Celery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task, calls = make_counting(app, ignore_result=False, track_started=True)
     stored = []
 
     def store_many(results: Any) -> None:
@@ -213,12 +218,7 @@ def test_where_started_cannot_be_stored_jobs_run(
 def test_a_time_limit_that_comes_before_the_function_ends_the_call(
     app: Celery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    calls = []
-
-    def function(jobs: list[Job]) -> None:
-        calls.append(len(jobs))
-
-    task = make(app, function, ignore_result=False, track_started=True)
+    task, calls = make_counting(app, ignore_result=False, track_started=True)
 
     def store_many(results: Any) -> None:
         raise SoftTimeLimitExceeded

@@ -1,6 +1,6 @@
 """Models of Pydantic as arguments of calls that are one job."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import celery
@@ -9,13 +9,15 @@ import redis
 from celery import Celery
 from pydantic import BaseModel
 
-from redis_optimizer.embedded import EmbeddedServer
 from redis_optimizer.tasks import OptimizedTask, batching
 from redis_optimizer.tasks.dedup import MODES
 from tests.servers import wait_until
 from tests.tasks.processes import Site
 from tests.tasks.queues import arguments, ids, messages
 from tests.tasks.site import runs
+from tests.tasks.test_dedup import app
+
+__all__ = ["app"]
 
 dumps_models = pytest.mark.skipif(celery.VERSION < (5, 7), reason="Celery 5.6 dumps no models")
 
@@ -33,16 +35,6 @@ class Order(BaseModel):
 
 class Line(BaseModel):
     number: int
-
-
-@pytest.fixture
-def app(server: EmbeddedServer) -> Iterator[Celery]:
-    app = Celery("models", broker=server.url, set_as_current=False)
-    app.conf.task_ignore_result = True
-    yield app
-    batching.outbox().close(0)
-    batching._forget()
-    app.close()
 
 
 def declare(app: Celery, mode: str = "until_executed", **options: Any) -> Any:
