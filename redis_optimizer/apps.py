@@ -33,15 +33,15 @@ class RedisOptimizerConfig(AppConfig):
                 batching,
                 bootstep,  # noqa: F401  # connects itself to each worker
                 exits,
-                kombu,
                 noting,
                 presence,  # noqa: F401  # connects itself to each worker
                 strategy,  # noqa: F401  # registers the task of envelopes
                 worker,  # noqa: F401  # connects itself to each worker
             )
+            from redis_optimizer.tasks.kombu import producers
 
             if get_settings().ENABLED:
-                kombu.count_broker()
+                producers.count_broker()
                 noting.keep_what_is_taken()
             worker_process_init.connect(_keep_less, dispatch_uid="redis_optimizer")
             # Here, because a server's threads, which send jobs, may not.

@@ -13,7 +13,7 @@ from redis_optimizer.tasks.asking import is_redis
 from redis_optimizer.tasks.base import OptimizedTask
 from redis_optimizer.tasks.batching import terms_of
 from redis_optimizer.tasks.dedup import WINDOWS
-from redis_optimizer.tasks.kombu import visibility_timeout
+from redis_optimizer.tasks.kombu.producers import visibility_timeout
 from redis_optimizer.tasks.latest import lifetime
 
 __all__ = ["check_tasks"]

@@ -17,7 +17,7 @@ from redis.exceptions import RedisError, ResponseError
 from redis_optimizer.tasks.celery_internals import channel_client
 from redis_optimizer.tasks.divide import divide
 from redis_optimizer.tasks.envelope import batch_queue
-from redis_optimizer.tasks.kombu import broker_client, ensure
+from redis_optimizer.tasks.kombu.producers import broker_client, ensure
 from redis_optimizer.tasks.lists import channel_lists
 from redis_optimizer.tasks.message import Message
 from redis_optimizer.tasks.names import root

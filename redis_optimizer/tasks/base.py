@@ -13,7 +13,7 @@ from redis_optimizer.tasks import batching, block, dedup
 from redis_optimizer.tasks.bulk import run_one
 from redis_optimizer.tasks.handles import result_class
 from redis_optimizer.tasks.kinds import Kind
-from redis_optimizer.tasks.kombu import Capture
+from redis_optimizer.tasks.kombu.capture import Capture
 from redis_optimizer.tasks.message import Message
 from redis_optimizer.tasks.options import check_options
 from redis_optimizer.tasks.resume import with_latest

@@ -18,7 +18,7 @@ from redis_optimizer.tasks import announce, exits
 from redis_optimizer.tasks.counts import counter
 from redis_optimizer.tasks.envelope import envelope_message
 from redis_optimizer.tasks.kinds import Kind, Terms
-from redis_optimizer.tasks.kombu import PartlySent, send
+from redis_optimizer.tasks.kombu.sending import PartlySent, send
 from redis_optimizer.tasks.message import Message
 from redis_optimizer.tasks.outbox import Outbox
 

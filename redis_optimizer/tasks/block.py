@@ -20,7 +20,7 @@ from redis_optimizer.switches import is_on
 from redis_optimizer.tasks import batching
 from redis_optimizer.tasks.handles import install_results
 from redis_optimizer.tasks.kinds import Kind
-from redis_optimizer.tasks.kombu import Capture
+from redis_optimizer.tasks.kombu.capture import Capture
 from redis_optimizer.tasks.message import Message
 
 __all__ = ["Batch", "Steps", "batch", "current"]

@@ -18,7 +18,7 @@ from redis_optimizer.tasks.celery_internals import close_when_lost, is_under_sen
 from redis_optimizer.tasks.envelope import batch_queue, plain_queue
 from redis_optimizer.tasks.explode import explode
 from redis_optimizer.tasks.heartbeat import Heartbeat
-from redis_optimizer.tasks.kombu import visibility_timeout
+from redis_optimizer.tasks.kombu.producers import visibility_timeout
 from redis_optimizer.tasks.stalled import Stall
 
 __all__ = ["Envelopes"]

@@ -1,4 +1,4 @@
-"""What Celery and kombu do not document, beside ``tasks/kombu.py``: one small function each.
+"""What Celery and kombu do not document, beside ``tasks/kombu/``: one small function each.
 
 A contract test holds each of it: ``tests/contracts/test_celery.py``.
 """

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Final
 from celery.worker.consumer import Consumer
 
 from redis_optimizer.conf import get_settings
-from redis_optimizer.tasks.kombu import sweep_seldom
+from redis_optimizer.tasks.kombu.producers import sweep_seldom
 from redis_optimizer.tasks.unblock import Unblock
 
 __all__ = ["QuietConsumer", "SilentConsumer"]

@@ -8,7 +8,7 @@ from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
 from redis_optimizer.tasks.explode import explode
-from redis_optimizer.tasks.kombu import broker_client
+from redis_optimizer.tasks.kombu.producers import broker_client
 from redis_optimizer.tasks.names import root
 
 __all__ = ["divide"]

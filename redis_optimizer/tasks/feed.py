@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from redis_optimizer.tasks.celery_internals import current_greenlet
 from redis_optimizer.tasks.hold import Hold
-from redis_optimizer.tasks.kombu import send
+from redis_optimizer.tasks.kombu.sending import send
 from redis_optimizer.tasks.opened import JobMessage, OpenEnvelope, Unit
 from redis_optimizer.tasks.pace import Pace
 from redis_optimizer.tasks.records import BROKER_ERRORS, Records

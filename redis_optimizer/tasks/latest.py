@@ -21,7 +21,7 @@ from redis_optimizer.conf import get_settings
 from redis_optimizer.core.forks import around_fork
 from redis_optimizer.tasks import scripts
 from redis_optimizer.tasks.kinds import DEDUP_HEADER
-from redis_optimizer.tasks.kombu import visibility_timeout
+from redis_optimizer.tasks.kombu.producers import visibility_timeout
 from redis_optimizer.tasks.locks import extend, milliseconds, perform, release, take, text
 from redis_optimizer.tasks.losses import report
 

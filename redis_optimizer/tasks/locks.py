@@ -13,7 +13,7 @@ from kombu.utils.functional import retry_over_time
 from redis.exceptions import ResponseError
 
 from redis_optimizer.tasks import scripts
-from redis_optimizer.tasks.kombu import broker_client
+from redis_optimizer.tasks.kombu.producers import broker_client
 
 __all__ = [
     "acquire",

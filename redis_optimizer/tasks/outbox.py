@@ -16,7 +16,7 @@ from kombu.exceptions import ChannelError, OperationalError
 from redis_optimizer.core.buffer import JobBuffer
 from redis_optimizer.core.forks import join_thread
 from redis_optimizer.tasks.kinds import Kind, Terms, message_size
-from redis_optimizer.tasks.kombu import PartlySent
+from redis_optimizer.tasks.kombu.sending import PartlySent
 from redis_optimizer.tasks.losses import report
 from redis_optimizer.tasks.message import Message
 from redis_optimizer.tasks.shelf import Shelf, Taken

@@ -10,7 +10,7 @@ import redis
 from celery import Celery
 from redis.exceptions import ResponseError
 
-from redis_optimizer.tasks.kombu import broker_client, visibility_timeout
+from redis_optimizer.tasks.kombu.producers import broker_client, visibility_timeout
 from redis_optimizer.tasks.names import root
 
 __all__ = ["Bits", "forget", "load", "save"]

@@ -21,7 +21,8 @@ from redis_optimizer.tasks.counts import counter
 from redis_optimizer.tasks.dispatcher import Dispatcher
 from redis_optimizer.tasks.envelope import NAME, NewerVersion, read, unpack
 from redis_optimizer.tasks.feed import POOL, UNBOUNDED, Feed
-from redis_optimizer.tasks.kombu import broker_client, send
+from redis_optimizer.tasks.kombu.producers import broker_client
+from redis_optimizer.tasks.kombu.sending import send
 from redis_optimizer.tasks.opened import JobMessage, OpenEnvelope, Unit
 from redis_optimizer.tasks.packed import Jobs
 from redis_optimizer.tasks.progress import Bits

@@ -11,7 +11,7 @@ from kombu.exceptions import OperationalError
 from kombu.transport import redis as transport
 
 from redis_optimizer.embedded import EmbeddedServer
-from redis_optimizer.tasks.kombu import DEFAULT_VISIBILITY_TIMEOUT, ensure
+from redis_optimizer.tasks.kombu.producers import DEFAULT_VISIBILITY_TIMEOUT, ensure
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from redis_optimizer.embedded import EmbeddedServer
 from redis_optimizer.management.benchmark.wire import Wire
 from redis_optimizer.stats import commands
 from redis_optimizer.stats.registry import registry
-from redis_optimizer.tasks.kombu import broker_client, count_broker
+from redis_optimizer.tasks.kombu.producers import broker_client, count_broker
 from tests.cache.caches import QUIET, counted, keep, settings, tiered
 from tests.cache.conftest import _no_tiers, cache, url
 from tests.tasks.processes import Site

@@ -9,7 +9,7 @@ import pytest
 from celery.exceptions import TaskRevokedError, TimeLimitExceeded, WorkerLostError
 
 from redis_optimizer.embedded import EmbeddedServer
-from redis_optimizer.tasks.kombu import send
+from redis_optimizer.tasks.kombu.sending import send
 from tests.missing import go_without
 from tests.tasks.ground import Ground
 from tests.tasks.processes import Worker

@@ -14,7 +14,7 @@ from django.core.management import CommandError, call_command
 from redis_optimizer.embedded import HOST, EmbeddedServer
 from redis_optimizer.tasks.envelope import envelope_message
 from redis_optimizer.tasks.explode import explode
-from redis_optimizer.tasks.kombu import send
+from redis_optimizer.tasks.kombu.sending import send
 from tests.servers import wait_until
 from tests.tasks.processes import Site
 from tests.tasks.site import enveloped, runs

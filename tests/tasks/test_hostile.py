@@ -22,7 +22,8 @@ from redis_optimizer.tasks.envelope import LEAST_BOUND, batch_queue, envelope_me
 from redis_optimizer.tasks.explode import explode
 from redis_optimizer.tasks.headers import is_sound
 from redis_optimizer.tasks.heartbeat import hear
-from redis_optimizer.tasks.kombu import broker_client, send
+from redis_optimizer.tasks.kombu.producers import broker_client
+from redis_optimizer.tasks.kombu.sending import send
 from redis_optimizer.tasks.lists import Lists
 from redis_optimizer.tasks.packed import Jobs, NewerVersion, named, pack
 from redis_optimizer.tasks.progress import Bits

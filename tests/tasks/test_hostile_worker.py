@@ -10,7 +10,7 @@ from celery.exceptions import InvalidTaskError
 
 from redis_optimizer.embedded import EmbeddedServer
 from redis_optimizer.tasks.envelope import batch_queue, envelope_message
-from redis_optimizer.tasks.kombu import send
+from redis_optimizer.tasks.kombu.sending import send
 from redis_optimizer.tasks.message import Message
 from tests.servers import wait_until
 from tests.tasks.ground import TASKS, WAIT, Ground

@@ -17,7 +17,7 @@ from redis_optimizer.signals import jobs_lost
 from redis_optimizer.tasks import batching, shelf
 from redis_optimizer.tasks import outbox as outbox_module
 from redis_optimizer.tasks.kinds import DEDUP_HEADER, Kind, Terms
-from redis_optimizer.tasks.kombu import PartlySent
+from redis_optimizer.tasks.kombu.sending import PartlySent
 from redis_optimizer.tasks.message import Message
 from redis_optimizer.tasks.outbox import CROWD, Outbox
 from tests.interrupts import interruptions

@@ -8,7 +8,7 @@ from celery import Celery
 
 from redis_optimizer.embedded import HOST, EmbeddedServer
 from redis_optimizer.tasks import progress
-from redis_optimizer.tasks.kombu import broker_client
+from redis_optimizer.tasks.kombu.producers import broker_client
 from redis_optimizer.tasks.progress import Bits
 
 

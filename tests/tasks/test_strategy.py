@@ -14,7 +14,7 @@ from celery.exceptions import NotRegistered, TaskRevokedError, TimeLimitExceeded
 from redis_optimizer.embedded import EmbeddedServer
 from redis_optimizer.tasks import strategy
 from redis_optimizer.tasks.envelope import NAME, batch_queue, envelope_message, pack
-from redis_optimizer.tasks.kombu import send
+from redis_optimizer.tasks.kombu.sending import send
 from redis_optimizer.tasks.message import Message
 from tests.missing import go_without
 from tests.servers import wait_until

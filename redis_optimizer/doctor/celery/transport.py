@@ -113,7 +113,7 @@ def visibility(evidence: Evidence) -> Iterator[Found]:
     app = evidence.app
     if not is_on_redis(app):
         return
-    from redis_optimizer.tasks.kombu import visibility_timeout
+    from redis_optimizer.tasks.kombu.producers import visibility_timeout
 
     timeout = visibility_timeout(app)
     waits = [*_waits(app), *_due(evidence)]

@@ -18,7 +18,7 @@ from redis_optimizer.stats import orders
 from redis_optimizer.stats.gathered import Gathered, Process
 from redis_optimizer.tasks.envelope import plain_queue
 from redis_optimizer.tasks.explode import explode
-from redis_optimizer.tasks.kombu import visibility_timeout
+from redis_optimizer.tasks.kombu.producers import visibility_timeout
 from redis_optimizer.tasks.queued import (
     Queued,
     Unacked,

@@ -13,7 +13,7 @@ from kombu.utils.uuid import uuid
 
 from redis_optimizer.tasks import BatchTask
 from redis_optimizer.tasks.envelope import envelope_message
-from redis_optimizer.tasks.kombu import send
+from redis_optimizer.tasks.kombu.sending import send
 from redis_optimizer.tasks.message import Message
 from tests.tasks.site import runs
 
