@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from redis_optimizer.tasks.celery_internals import current_greenlet
 from redis_optimizer.tasks.hold import Hold
-from redis_optimizer.tasks.kombu.sending import send
+from redis_optimizer.tasks.kombu.sending import PartlySent, send
 from redis_optimizer.tasks.opened import JobMessage, OpenEnvelope, Unit
 from redis_optimizer.tasks.pace import Pace
 from redis_optimizer.tasks.records import BROKER_ERRORS, Records
@@ -129,8 +129,9 @@ class Feed:
     def send_again(self, unit: Unit, indexes: Sequence[int]) -> None:
         """Send jobs of a unit, each alone, to their queue before they count as done."""
         envelope = unit.envelope
-        if not self._is_abandoned and not self._hand_back(envelope, indexes):
-            self._push([Unit(envelope, [index], unit.lane) for index in indexes])
+        if not self._is_abandoned:
+            left = self._hand_back(envelope, indexes)
+            self._push([Unit(envelope, [index], unit.lane) for index in left])
         self._release(unit, len(indexes))
 
     def put_back(self, unit: Unit, indexes: Sequence[int]) -> None:
@@ -150,14 +151,18 @@ class Feed:
         for unit in self._take(lambda unit: unit.envelope.opened_at <= latest):
             taken.setdefault(unit.envelope.id, []).append(unit)
         kept: list[Unit] = []
+        is_any_sent = False
         for units in taken.values():
             indexes = [index for unit in units for index in unit.indexes]
-            if not self._hand_back(units[0].envelope, indexes):
-                kept += units
+            left = set(self._hand_back(units[0].envelope, indexes))
+            is_any_sent |= len(left) < len(indexes)
+            for unit in units:
+                if its := [index for index in unit.indexes if index in left]:
+                    kept.append(unit.leave(its))
         if kept and self.is_open:  # else they are handed back in the end, or come again
             self._push(kept)
             self.pump()
-        if len(kept) < sum(map(len, taken.values())):
+        if is_any_sent:
             # Should we be killed while others still run, these must not be sent again.
             self._records.save()
         self._let_go()
@@ -240,15 +245,23 @@ class Feed:
                     del self._waiting[lane]
         return taken
 
-    def _hand_back(self, envelope: OpenEnvelope, indexes: Sequence[int]) -> bool:
-        # Singly, to the queue itself: whoever takes over in a deployment, old or new, can run them.
+    def _hand_back(self, envelope: OpenEnvelope, indexes: Sequence[int]) -> list[int]:
+        """Send jobs to their queue; return those that could not be.
+
+        Singly, to the queue itself: whoever takes over in a deployment, old or new, can run them.
+        """
+        messages = {index: envelope.jobs[index].again() for index in indexes}
+        left: list[int] = []
         try:
-            send(self._app, [envelope.jobs[index].again() for index in indexes])
+            send(self._app, list(messages.values()))
         except BROKER_ERRORS as error:
             logger.error("Jobs of envelope %s could not be handed back: %s", envelope.id, error)
-            return False
-        self._finish(envelope, indexes)
-        return True
+            if not isinstance(error, PartlySent):
+                return list(indexes)
+            unsent = set(map(id, error.unsent))
+            left = [index for index, message in messages.items() if id(message) in unsent]
+        self._finish(envelope, sorted(messages.keys() - set(left)))
+        return left
 
     def _finish(self, envelope: OpenEnvelope, indexes: Sequence[int]) -> None:
         envelope.finish(indexes)

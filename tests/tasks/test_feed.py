@@ -7,6 +7,7 @@ import redis
 from kombu.exceptions import OperationalError
 
 from redis_optimizer.tasks.feed import UNBOUNDED
+from redis_optimizer.tasks.kombu.sending import PartlySent
 from redis_optimizer.tasks.opened import Unit
 from tests.tasks.stage import Stage
 
@@ -244,6 +245,27 @@ def test_what_cannot_be_handed_back_yet_waits_on(stage: Stage, error: Exception)
         stage.finish("old", index)
     assert stage.started[4:] == [("old", 4), ("old", 5)]
     for index in (4, 5):
+        stage.finish("old", index)
+    assert stage.acknowledged == ["old"]
+
+
+def test_what_a_broker_took_before_it_was_lost_is_not_handed_back_again(stage: Stage) -> None:
+    def send(app: Any, messages: Any) -> None:
+        stage.sent.extend(message.id for message in messages[:1])
+        raise PartlySent(messages[:1], messages[1:])
+
+    stage.open("old", 7)
+    stage.now += 100
+    stage.send_hook = send
+    stage.feed.hand_back(older_than=50)
+    assert stage.sent == ["old4"]
+    assert stage.records == [{"old": b"\x10"}]
+    stage.jobs["old", 0].requeue()
+    assert stage.sent == ["old4", "old0"]
+    stage.send_hook = None
+    stage.feed.hand_back(older_than=50)
+    assert stage.sent == ["old4", "old0", "old5", "old6"]
+    for index in (1, 2, 3):
         stage.finish("old", index)
     assert stage.acknowledged == ["old"]
 
