@@ -211,6 +211,19 @@ def test_a_priority_is_taken_as_plain_celery_does(
     assert key == "celery.batches" + ("" if taken < 3 else f"\x06\x16{taken // 3 * 3}")
 
 
+def test_another_transport_than_redis_gets_the_priority_of_the_call(app: Celery) -> None:
+    app.conf.broker_url = "memory://"
+
+    @app.task(shared=False, base=OptimizedTask)
+    def add(number: int) -> None: ...
+
+    with batch(app=app):
+        add.apply_async((1,), priority=200)
+    with app.connection_for_read() as connection:
+        message = connection.SimpleQueue("celery").get_nowait()
+    assert message.properties["priority"] == 200
+
+
 def test_two_calls_with_one_id_are_two_jobs(app: Celery, admin: redis.Redis) -> None:
     @app.task(shared=False, base=OptimizedTask)
     def add(number: int) -> None: ...

@@ -108,9 +108,12 @@ def _copied(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _as_number(priority: Any) -> int:
-    """Return a priority as kombu takes it: from 0 to 9, and 0 for what is no number."""
+    """Return a priority as AMQP has it: an octet, and 0 for what is no number.
+
+    Redis has ten priorities, to which kombu limits it as it sends.
+    """
     try:
-        return max(0, min(9, int(priority)))
+        return max(0, min(255, int(priority)))
     except (TypeError, ValueError):
         return 0
 
