@@ -57,6 +57,17 @@ AGAIN: Final = Own(None)
 """Nothing came of it: meanwhile it was learnt that the key does not tell enough."""
 
 
+class Asked(NamedTuple):
+    """A key: requests of which all of this is equal get the same response."""
+
+    endpoint: "Endpoint"
+    given: Key
+    request: Key
+    vary: Any
+    is_staff: bool
+    headers: Key
+
+
 class Endpoint:
     """One decorated view.
 
@@ -181,10 +192,10 @@ class Endpoint:
     def _asks_who(self, refresh: bool) -> bool:
         return refresh or self.rules.is_health or self.rules.staff_ttl is not None
 
-    def _key(self, request: HttpRequest, part: Key, vary: Any, is_staff: bool) -> Key:
-        return (
+    def _key(self, request: HttpRequest, given: Key, vary: Any, is_staff: bool) -> Asked:
+        return Asked(
             self,
-            part,
+            given,
             request_key(request, self.rules.params),
             vary,
             self.rules.is_health and is_staff,
@@ -194,12 +205,12 @@ class Endpoint:
     # Running the view
 
     def _make(
-        self, call: Callable[[], Any], request: HttpRequest, key: Any, terms: Terms
+        self, call: Callable[[], Any], request: HttpRequest, key: Asked, terms: Terms
     ) -> Made[Answer | Own]:
-        if self._headers.are_newer(key[-1]):
+        if self._headers.are_newer(key.headers):
             return Made(AGAIN, 0, is_shared=False)
         trust = self._trust
-        watch = Watch(request, self._allowed(), is_staff=key[-2])
+        watch = Watch(request, self._allowed(), is_staff=key.is_staff)
         try:
             with watch:
                 response: Any = as_response(call(), self.name)
@@ -210,12 +221,12 @@ class Endpoint:
         return self._judge(response, request, key, terms, watch, trust)
 
     async def _amake(
-        self, call: Callable[[], Awaitable[Any]], request: HttpRequest, key: Any, terms: Terms
+        self, call: Callable[[], Awaitable[Any]], request: HttpRequest, key: Asked, terms: Terms
     ) -> Made[Answer | Own]:
-        if self._headers.are_newer(key[-1]):
+        if self._headers.are_newer(key.headers):
             return Made(AGAIN, 0, is_shared=False)
         trust = self._trust
-        watch = Watch(request, self._allowed(), is_staff=key[-2])
+        watch = Watch(request, self._allowed(), is_staff=key.is_staff)
         try:
             with watch:
                 response: Any = as_response(await call(), self.name)
@@ -246,7 +257,7 @@ class Endpoint:
         self,
         response: HttpResponseBase,
         request: HttpRequest,
-        key: Any,
+        key: Asked,
         terms: Terms,
         watch: Watch,
         trust: object,
@@ -263,9 +274,9 @@ class Endpoint:
         if not self._headers.learn(varies):
             return own
         where = None
-        if self._headers.are_newer(key[-1]):
+        if self._headers.are_newer(key.headers):
             # Who waits for it may not be one who gets the same, and looks again.
-            where = (*key[:-1], self._headers.values(request))
+            where = key._replace(headers=self._headers.values(request))
         added = () if is_for_all else ("Cookie",)
         size = key_size(request) + self._headers.size(request)
         answer = Answer(response, trust, added, size)
