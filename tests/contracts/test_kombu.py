@@ -96,8 +96,6 @@ def test_the_visibility_timeout_is_what_we_take_it_for() -> None:
 
 
 def test_how_often_bindings_are_swept_is_looked_up_each_time() -> None:
-    if not hasattr(transport, "BINDING_SWEEP_INTERVAL"):
-        pytest.skip("kombu sweeps bindings since 5.7")
     source = inspect.getsource(transport.Channel.maybe_refresh_binding_expiry)
     assert ">= BINDING_SWEEP_INTERVAL:" in source
 

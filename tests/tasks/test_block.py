@@ -127,7 +127,7 @@ def test_what_a_queue_refuses_holds_up_no_other(plain: Any, admin: redis.Redis) 
 def test_one_by_one_nothing_is_sent_twice(
     server: EmbeddedServer, admin: redis.Redis, monkeypatch: pytest.MonkeyPatch, is_lost: bool
 ) -> None:
-    """As with a kombu before 5.7, or another broker than Redis."""
+    """As with another broker than Redis."""
     app = Celery("singly", broker=server.url, set_as_current=False)
     app.conf.broker_transport_options = {"retry_on_timeout": True}
 

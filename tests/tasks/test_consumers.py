@@ -60,9 +60,6 @@ def test_switched_off_it_is_celerys(consumer_class: type[Consumer]) -> None:
         assert set(steps(consumer_class)) >= CHATTER
 
 
-@pytest.mark.skipif(
-    not hasattr(transport, "BINDING_SWEEP_INTERVAL"), reason="kombu sweeps bindings since 5.7"
-)
 @pytest.mark.parametrize(("is_on", "seconds"), [(True, 300), (False, 60)])
 def test_a_silent_one_seldom_looks_for_bindings_that_are_gone(
     monkeypatch: pytest.MonkeyPatch, is_on: bool, seconds: float

@@ -1,7 +1,6 @@
 """What is wrong with how jobs go through the broker."""
 
 from collections.abc import Iterator
-from importlib.metadata import version
 from typing import Any, Final
 
 from redis_optimizer.doctor.celery.measures import (
@@ -169,28 +168,9 @@ def _rounded(seconds: float) -> int:
     return -int(-seconds // 3600) * 3600
 
 
-@examination(
-    "old-kombu",
-    Severity.WARNING,
-    "A kombu before 5.7 sends the jobs of a batch with one command and one round trip each, and "
-    "cannot wait longer than a second for a job.",
-)
-def old_kombu(evidence: Evidence) -> Iterator[Found]:
-    if not is_on_redis(evidence.app):
-        return
-    from kombu.transport.redis import Channel
-
-    if not hasattr(Channel, "create_publish_batch"):
-        yield Found(
-            what=f"kombu is {version('kombu')}.",
-            change='pip install -U "kombu[redis]>=5.7"',
-        )
-
-
 EXAMINATIONS: Final[tuple[Examination, ...]] = (
     broker_pool,
     broker_retries,
     single_jobs,
     visibility,
-    old_kombu,
 )

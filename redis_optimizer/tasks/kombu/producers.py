@@ -106,13 +106,12 @@ def visibility_timeout(app: Celery) -> float:
 def sweep_seldom(seconds: float) -> None:
     """Have this process look for bindings of queues that are gone that often, not once a minute.
 
-    Whatever listens for remote control does so, since kombu 5.7: it was a quarter of what an idle
-    worker sends.
+    Whatever listens for remote control does so: it was a quarter of what an idle worker
+    sends.
     """
     from kombu.transport import redis as transport
 
-    if hasattr(transport, "BINDING_SWEEP_INTERVAL"):
-        transport.BINDING_SWEEP_INTERVAL = seconds
+    transport.BINDING_SWEEP_INTERVAL = seconds  # type: ignore[attr-defined]  # since kombu 5.7
 
 
 def count_broker() -> None:

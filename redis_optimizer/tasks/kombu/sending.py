@@ -35,8 +35,8 @@ class PartlySent(OperationalError):
 def send(app: Celery, messages: Sequence[Message]) -> None:
     """Send messages: with one command for each list of the broker, where it is Redis.
 
-    Other transports, a kombu before 5.7 and a broker with ``retry_on_timeout`` get one command a
-    message, as ever. When it raises, some messages may have been sent.
+    Other transports and a broker with ``retry_on_timeout`` get one command a message, as ever.
+    When it raises, some messages may have been sent.
 
     Args:
         app: Whose broker they go to.

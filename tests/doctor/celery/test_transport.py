@@ -4,7 +4,6 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from kombu.transport import redis as kombu_redis
 
 from redis_optimizer.connections import PROFILES
 from redis_optimizer.doctor import Severity, examine
@@ -106,13 +105,6 @@ def test_a_batch_is_found() -> None:
     (finding,) = find(see(app), "visibility-timeout")
     assert "a batch of long may take 100 x 30 s" in finding.what
     assert '"visibility_timeout": 7200' in finding.change
-
-
-def test_an_old_kombu_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert find(see(make_app()), "old-kombu") == []
-    monkeypatch.delattr(kombu_redis.Channel, "create_publish_batch")
-    (finding,) = find(see(make_app()), "old-kombu")
-    assert ">=5.7" in finding.change
 
 
 def test_a_broker_that_is_not_redis_is_left_alone() -> None:
