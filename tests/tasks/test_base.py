@@ -218,9 +218,9 @@ def test_another_transport_than_redis_gets_the_priority_of_the_call(app: Celery)
     def add(number: int) -> None: ...
 
     with batch(app=app):
-        add.apply_async((1,), priority=200)
+        add.apply_async((1,), queue="of priorities", priority=200)
     with app.connection_for_read() as connection:
-        message = connection.SimpleQueue("celery").get_nowait()
+        message = connection.SimpleQueue("of priorities").get_nowait()
     assert message.properties["priority"] == 200
 
 
