@@ -11,7 +11,7 @@ from celery import shared_task
 from redis_optimizer.tasks import OptimizedTask
 from tests.tasks.site import runs
 
-BATCH: dict[str, Any] = {"base": OptimizedTask, "batch_size": 3, "batch_timeout": 0.5}
+BATCH: dict[str, Any] = {"base": OptimizedTask, "batch_size": 3, "batch_timeout": 60.0}
 KEPT: dict[str, Any] = {"ignore_result": False, "acks_late": True}
 ONCE: dict[str, Any] = {"base": OptimizedTask, "dedup_on": "key", "dedup_ttl": 1}
 MODES = ("until_executing", "until_executed", "throttle", "debounce", "keep_last")

@@ -13,7 +13,7 @@ options = {}
 if apps.is_installed("redis_optimizer"):
     from redis_optimizer.tasks import OptimizedTask
 
-    options = {"base": OptimizedTask, "batch_size": 10, "batch_timeout": 0.2}
+    options = {"base": OptimizedTask, "batch_size": 10, "batch_timeout": 60.0}
 
 
 @shared_task(acks_late=True, **options)
