@@ -6,7 +6,9 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from redis_optimizer.channel import Channel
 from redis_optimizer.link import Link
+from tests.servers import wait_until
 
 STEP = 0.02  # seconds
 
@@ -27,7 +29,9 @@ def silence() -> Iterator[None]:
     Link.poll = hear_in_steps  # type: ignore[method-assign]
     try:
         # The thread comes in at its next event: an answer to a PING of ours, which is no read.
-        _wake_all()
+        channels = _wake_all()
+        # Else one of these PINGs may stay unanswered, and a reader sends none of its own.
+        wait_until(lambda: all(channel._ping_sent is None for channel in channels))
         silent.set()
         assert deaf.wait(60)
         yield
@@ -35,8 +39,10 @@ def silence() -> Iterator[None]:
         Link.poll = poll  # type: ignore[method-assign]
 
 
-def _wake_all() -> None:
+def _wake_all() -> list[Channel]:
     from redis_optimizer.cache import registry
 
-    for channel in registry._channels.values():
+    channels = list(registry._channels.values())
+    for channel in channels:
         channel.ping()
+    return channels
