@@ -8,6 +8,7 @@ import redis
 
 from redis_optimizer.channel import CLIENT_NAME, Channel
 from redis_optimizer.embedded import HOST, EmbeddedServer
+from tests.servers import wait_until
 
 from .listeners import Listener
 
@@ -31,6 +32,8 @@ def open_channel() -> Iterator[Callable[..., Channel]]:
             assert channel.subscribe(listener)
         for listener in listeners:
             listener.wait("up")
+        if listeners:
+            wait_until(lambda: channel.connects)  # counted just after it has told them
         return channel
 
     yield make

@@ -97,6 +97,7 @@ def test_a_script_that_runs_is_none_and_the_channel_is_up_when_it_ends(
     open_channel: Callable[..., Channel], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "REFUSED_FIRST", 60)
+    monkeypatch.setattr("redis_optimizer.proof.PROBE_TIMEOUT", 60)
     with EmbeddedServer() as own, redis.Redis(HOST, own.port) as client:
         listener = Listener(client)
         channel = open_channel(client, listener)

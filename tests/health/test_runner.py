@@ -166,11 +166,11 @@ async def test_coroutines_are_checks_too() -> None:
 def test_one_that_hangs_is_reported_in_time_and_holds_nobody_up() -> None:
     with gate() as hangs:
         checks = [told(hangs, timeout=0.2), told(lambda: {"x": 1}), told(hangs, critical=False)]
-        report = run_checks(checks, 0.3, 30)
+        report = run_checks(checks, 2, 30)
     slow, fine, overall = report.results
     assert (slow.status, slow.error) == (Status.FAILING, "timed out after 0.2 s")
     assert (fine.status, fine.observed) == (Status.OK, {"x": (1, "")})
-    assert (overall.status, overall.error) == (Status.DEGRADED, "timed out after 0.3 s")
+    assert (overall.status, overall.error) == (Status.DEGRADED, "timed out after 2 s")
     assert not any(result.is_defect for result in report.results)
 
 

@@ -335,7 +335,7 @@ def test_a_frozen_cache_holds_up_one_run_for_a_moment_and_the_next_not_at_all(
     fleet: Fleet, settings: Any
 ) -> None:
     with EmbeddedServer() as own:
-        share(settings, own.url, HEALTH_TIMEOUT=2)  # it may take 0.5 s of them
+        share(settings, own.url, HEALTH_TIMEOUT=8)  # it may take 2 s of them
         own.freeze()
         assert fleet.process().get(PUBLIC).report.status is Status.OK
         (talk,) = talks()

@@ -148,7 +148,7 @@ def test_a_broker_that_does_not_answer_does_not_hold_it(app: Celery, kind: Any, 
 def test_of_a_broker_that_is_gone_the_reason_is_told(app: Celery, kind: Any) -> None:
     with EmbeddedServer() as other:
         app.conf.broker_url = f"redis://{HOST}:{other.port}/0"
-    check = one(kind)
+    check = one(kind, timeout=60)
     report = run_checks([check], 60, check.seconds)
     assert "refused" in report.results[0].error
 
