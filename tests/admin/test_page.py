@@ -78,7 +78,7 @@ def test_a_refresh_costs_what_it_says_and_no_more_than_it_may(
         admin.execute_command("ACL", "SETUSER", "asker", "on", ">secret", "~*", "&*", "+@all")
         location = server.url.replace("://", "://asker:secret@")
         settings.CACHES = {"default": settings.CACHES["default"] | {"LOCATION": location}}
-    client.get(DATA)  # connects
+    wait_text(client, "2 processes answered.")  # it is connected, and no answer is on its way
     admin.config_resetstat()
     found = client.get(DATA).json()
     assert found["commands"] == count(admin) == 2 + 2 * asks + len(processes) + 2

@@ -83,12 +83,14 @@ def settle(cache: TieredCache) -> None:
 
 
 def keep(cache: TieredCache, values: Mapping[Any, Any], **kwargs: Any) -> None:
-    """Write values, and read them so that the process knows them."""
+    """Write values, and read them so that the process knows them.
+
+    Where the channel vouches for a second only, it may be late for once on a busy machine.
+    """
     cache.set_many(dict(values), **kwargs)
     settle(cache)
     for key in values:
-        cache.get(key)
-        assert is_kept(cache, key)
+        wait_until(lambda key=key: (cache.get(key), is_kept(cache, key))[1])
 
 
 def wait_dropped(cache: TieredCache, key: Any) -> None:

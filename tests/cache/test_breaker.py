@@ -307,14 +307,16 @@ def test_attempts_are_bounded_however_many_ask(own: EmbeddedServer) -> None:
     threads = [threading.Thread(target=work) for work in (hang_up, *[load] * 4)]
     for thread in threads:
         thread.start()
-    wait_until(lambda: calls[0] > 3000)
-    (guard,) = guards()
-    assert guard.state != "closed"
-    ended.set()
-    listener.shutdown(socket.SHUT_RDWR)
-    listener.close()
-    for thread in threads:
-        thread.join()
+    try:
+        wait_until(lambda: calls[0] > 3000)
+        (guard,) = guards()
+        assert guard.state != "closed"
+    finally:
+        ended.set()
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        for thread in threads:
+            thread.join()
     # Three that failed, those under way meanwhile (redis-py may try each twice), and some probes.
     assert 3 <= attempts[0] <= 3 + 8 + 20
 
