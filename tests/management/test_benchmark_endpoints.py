@@ -2,14 +2,19 @@
 
 import io
 import json
+import queue
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
 
+from redis_optimizer.embedded import EmbeddedServer
+from redis_optimizer.management.benchmark.child import Child, Inbox
 from redis_optimizer.management.benchmark.endpoints.plan import make_plan
+from redis_optimizer.management.benchmark.endpoints.run import WORKER
 from redis_optimizer.management.benchmark.endpoints.worker import can_move
+from tests.servers import PATIENT
 
 SETTINGS = "tests.management.polled"
 OPTIONS = {
@@ -115,3 +120,33 @@ def test_each_client_asks_for_each_path_at_its_own_moments() -> None:
 )
 def test_only_a_cache_at_a_url_of_redis_moves(given: dict[str, Any], can: bool) -> None:
     assert can_move(given) is can
+
+
+def test_a_process_that_is_done_waits_for_the_others(
+    server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DJANGO_SETTINGS_MODULE", SETTINGS)
+    order = {
+        "url": server.url,
+        "settings": {},
+        "polls": [(0.0, "/live/")],
+        "threads": 1,
+        "host": OPTIONS["host"],
+        "cookie": "",
+        "tries": False,
+    }
+    inbox: Inbox = queue.SimpleQueue()
+    child = Child(WORKER, inbox)
+    try:
+        child.tell(order)
+        assert inbox.get(timeout=PATIENT) == (child, {"ready": {}})
+        child.tell("go")
+        said: dict[str, Any] | None = {}
+        while "took" not in said:
+            _, said = inbox.get(timeout=PATIENT)
+            assert said is not None, child.complaint()
+        with pytest.raises(queue.Empty):
+            inbox.get(timeout=2)
+    finally:
+        child.stop()
+    assert inbox.get(timeout=PATIENT) == (child, None)

@@ -195,6 +195,7 @@ def main() -> None:
             ended.set()
             reporter.join()
         say({"took": site.took, "statuses": site.statuses, "queries": site.queries})
+        sys.stdin.readline()  # else it seems to have ended too early while others still ask
 
 
 if __name__ == "__main__":
