@@ -19,7 +19,7 @@ import pytest
 
 import redis_optimizer
 
-PACKAGE = str(pathlib.Path(redis_optimizer.__file__).parent)
+PACKAGE = f"{pathlib.Path(redis_optimizer.__file__).parent}/"
 ONE_IN = 10  # lines
 SHORTEST, LONGEST = 0.05, 0.3  # seconds
 MOST = 12  # times in a test, and
@@ -66,9 +66,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if sys.version_info < (3, 12):
+        raise pytest.UsageError("tests.slow_lines needs Python 3.12 or later: sys.monitoring.")
     lines = SlowLines(config.getoption("--slow-lines"))
     config.pluginmanager.register(lines)
-    monitoring = sys.monitoring  # since Python 3.12
+    monitoring = sys.monitoring
     monitoring.use_tool_id(monitoring.PROFILER_ID, "slow lines")
     monitoring.register_callback(monitoring.PROFILER_ID, monitoring.events.LINE, lines.pass_line)
     monitoring.set_events(monitoring.PROFILER_ID, monitoring.events.LINE)
